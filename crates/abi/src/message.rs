@@ -1,0 +1,270 @@
+//! What host and guest say to each other on the channel.
+//!
+//! ```text
+//!   host                                guest
+//!    | -- Hello{version} --------------> |
+//!    | <------------- Hello{version} --- |   versions differ: the host closes
+//!    | -- Resume{entropy, clock, id} --> |   before anything runs, on every connection
+//!    | <--------------------- Ready ---- |
+//!    | -- Exec{id} --------------------> |
+//!    | <-- Output{id} ... Done{id} ----- |   one execution at a time
+//!    | -- Cancel / File* / Ping -------> |   answered at any time the guest is not busy
+//! ```
+//! A fork or a restore is a new connection: it starts again with `Hello` and `Resume`.
+
+use alloc::{string::String, vec::Vec};
+use serde::{Deserialize, Serialize};
+
+/// Version of this protocol. Guest and host must have the same.
+pub const PROTOCOL_VERSION: u16 = 1;
+
+/// Largest chunk of file or output bytes in one message.
+pub const MAX_CHUNK_BYTES: usize = 256 << 10;
+
+/// Longest source given inline with [`HostMessage::Exec`]; longer sources go through a file.
+pub const MAX_INLINE_SOURCE_BYTES: usize = MAX_CHUNK_BYTES;
+
+/// Longest path in the guest's file tree, in bytes.
+pub const MAX_PATH_BYTES: usize = 4096;
+
+/// From the host to the guest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HostMessage {
+    /// Opens every connection.
+    Hello {
+        /// [`PROTOCOL_VERSION`] of the host.
+        version: u16,
+    },
+    /// Makes this VM an individual: clones are twins until they have had one.
+    Resume {
+        /// Seed for the guest's random numbers.
+        entropy: [u8; 32],
+        /// Wall clock, nanoseconds since 1970-01-01 UTC.
+        wall_clock_ns: u64,
+        /// Identity of this VM.
+        instance: [u8; 16],
+    },
+    /// Runs code.
+    Exec {
+        /// Chosen by the host; output and result carry it.
+        id: u32,
+        /// What to run.
+        source: Source,
+        /// File name shown in tracebacks.
+        name: String,
+        /// `sys.argv[1..]` and its like in other languages.
+        args: Vec<String>,
+        /// Whether the value of a last expression is wanted, as at a prompt.
+        interactive: bool,
+    },
+    /// Ends execution `id` with an interrupt (KeyboardInterrupt); state is kept.
+    Cancel {
+        /// The execution to end. One that is not running is ignored.
+        id: u32,
+    },
+    /// Writes part of a file, creating it and its folders.
+    FileWrite {
+        /// Chosen by the host; the answer carries it.
+        request: u32,
+        /// Absolute path.
+        path: String,
+        /// Where the bytes go.
+        offset: u64,
+        /// Whether the file is emptied first.
+        truncate: bool,
+        /// At most [`MAX_CHUNK_BYTES`].
+        bytes: Vec<u8>,
+    },
+    /// Reads part of a file.
+    FileRead {
+        /// Chosen by the host; the answer carries it.
+        request: u32,
+        /// Absolute path.
+        path: String,
+        /// Where to start.
+        offset: u64,
+        /// Most bytes wanted, at most [`MAX_CHUNK_BYTES`].
+        max_bytes: u32,
+    },
+    /// Asks for a sign of life.
+    Ping {
+        /// Comes back in [`GuestMessage::Pong`].
+        nonce: u64,
+    },
+}
+
+/// Where the code of an execution is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Source {
+    /// In the message, at most [`MAX_INLINE_SOURCE_BYTES`].
+    Inline(Vec<u8>),
+    /// In the guest's file tree, at this absolute path.
+    File(String),
+}
+
+/// From the guest to the host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GuestMessage {
+    /// Answers [`HostMessage::Hello`].
+    Hello {
+        /// [`PROTOCOL_VERSION`] of the guest.
+        version: u16,
+        /// What runs there, for people: `ukernel/0.1.0 python`.
+        guest: String,
+    },
+    /// Answers [`HostMessage::Resume`]: the runtime is initialised and individual.
+    Ready,
+    /// A piece of output.
+    Output {
+        /// The execution that wrote it.
+        id: u32,
+        /// Where it was written.
+        stream: Stream,
+        /// At most [`MAX_CHUNK_BYTES`]; any bytes, UTF-8 or not.
+        bytes: Vec<u8>,
+    },
+    /// An execution ended.
+    Done {
+        /// Which one.
+        id: u32,
+        /// How.
+        outcome: Outcome,
+    },
+    /// Something a workload logged through the ABI.
+    Log {
+        /// How serious.
+        level: LogLevel,
+        /// What it said.
+        message: String,
+    },
+    /// A span or event a workload traced through the ABI.
+    Trace {
+        /// Guest's monotonic clock, nanoseconds.
+        at_ns: u64,
+        /// What happened.
+        record: TraceRecord,
+    },
+    /// Answers [`HostMessage::FileWrite`].
+    FileWritten {
+        /// From the request.
+        request: u32,
+        /// Length of the file after the write, in bytes.
+        result: Result<u64, FileError>,
+    },
+    /// Answers [`HostMessage::FileRead`].
+    FileContent {
+        /// From the request.
+        request: u32,
+        /// The bytes; fewer than asked for at the end of the file, none past it.
+        result: Result<Vec<u8>, FileError>,
+    },
+    /// Answers [`HostMessage::Ping`].
+    Pong {
+        /// From the ping.
+        nonce: u64,
+    },
+    /// The host's message could not be followed; the connection stays usable.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Standard output or standard error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// Severity of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum LogLevel {
+    /// Of interest when looking for a fault.
+    Debug,
+    /// Worth knowing.
+    Info,
+    /// Unexpected, survived.
+    Warn,
+    /// Something failed.
+    Error,
+}
+
+/// One entry of a workload's trace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TraceRecord {
+    /// A span opened.
+    SpanBegin {
+        /// Unique in this VM.
+        span: u64,
+        /// The span it stands in.
+        parent: Option<u64>,
+        /// What it is called.
+        name: String,
+    },
+    /// A span closed.
+    SpanEnd {
+        /// From [`TraceRecord::SpanBegin`].
+        span: u64,
+    },
+    /// Something happened at one moment.
+    Event {
+        /// The span it happened in.
+        span: Option<u64>,
+        /// What it is called.
+        name: String,
+        /// Details.
+        detail: String,
+    },
+}
+
+/// How an execution ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// Ran to its end or called exit.
+    Exited {
+        /// 0, or what `sys.exit` was given.
+        code: i32,
+        /// Printed form of the last expression, when interactive and not `None`.
+        value: Option<String>,
+    },
+    /// An exception nobody caught. The traceback went to standard error.
+    Exception {
+        /// Type of the exception.
+        kind: String,
+        /// Its message.
+        message: String,
+    },
+    /// Cancelled; state is kept.
+    Interrupted,
+    /// The runtime itself trapped: its state is lost, the VM must not be used again.
+    Trapped {
+        /// What wasmtime reported.
+        reason: String,
+    },
+}
+
+/// Why a file could not be read or written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum FileError {
+    /// No file there.
+    #[error("no such file or folder")]
+    NotFound,
+    /// A folder where a file was wanted.
+    #[error("is a folder")]
+    IsDirectory,
+    /// A file where a folder was wanted.
+    #[error("not a folder")]
+    NotDirectory,
+    /// Relative, empty, too long or with `..` above the root.
+    #[error("not a usable path")]
+    BadPath,
+    /// The file tree's quota is used up.
+    #[error("file-tree quota used up")]
+    QuotaExceeded,
+    /// Read-only place.
+    #[error("read-only")]
+    ReadOnly,
+}
