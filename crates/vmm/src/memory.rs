@@ -1,0 +1,267 @@
+//! Guest memory: RAM, and the image at its top.
+//!
+//! ```text
+//!   0 ......................................... image_start ........... size
+//!   RAM: memfd, shared (cold) or private (fork) | image file, private, read-only to the guest
+//! ```
+//! Devices reach RAM only. The image is a slot of its own, so that its page-cache pages
+//! are shared by all VMs, and KVM refuses the guest's writes to it.
+
+use crate::{Result, VmmError};
+use kvm_bindings::{KVM_MEM_READONLY, kvm_userspace_memory_region};
+use kvm_ioctls::VmFd;
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use std::fs::File;
+use ukernel_abi::layout::{MAX_MEMORY_MIB, MIN_MEMORY_MIB, PAGE_BYTES};
+use vm_memory::mmap::MmapRegion;
+use vm_memory::{FileOffset, GuestAddress, GuestMemoryMmap, GuestRegionMmap};
+
+/// RAM as the devices see it.
+pub type Ram = GuestMemoryMmap<()>;
+
+/// Where RAM ends and the image begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct MemoryLayout {
+    mebibytes: u32,
+    image_bytes: u64,
+}
+
+impl MemoryLayout {
+    /// A guest with `mebibytes` MiB in all, of which the top holds an image of
+    /// `image_bytes` bytes (0: none).
+    ///
+    /// # Errors
+    /// [`VmmError::BadMemory`].
+    pub fn new(mebibytes: u32, image_bytes: u64) -> Result<Self> {
+        /// What the kernel needs below the image.
+        const LEAST_RAM_BYTES: u64 = 16 << 20;
+        let size = u64::from(mebibytes) << 20;
+        let fits = image_bytes
+            .checked_next_multiple_of(PAGE_BYTES)
+            .and_then(|image| image.checked_add(LEAST_RAM_BYTES))
+            .is_some_and(|least| least <= size);
+        if !(MIN_MEMORY_MIB..=MAX_MEMORY_MIB).contains(&mebibytes) || !fits {
+            return Err(VmmError::BadMemory {
+                mebibytes,
+                image_bytes,
+                min: MIN_MEMORY_MIB,
+                max: MAX_MEMORY_MIB,
+            });
+        }
+        Ok(Self {
+            mebibytes,
+            image_bytes,
+        })
+    }
+
+    /// Checks a layout that came from outside.
+    ///
+    /// # Errors
+    /// [`VmmError::BadMemory`].
+    pub fn validated(self) -> Result<Self> {
+        Self::new(self.mebibytes, self.image_bytes)
+    }
+
+    /// RAM and image together, in MiB.
+    #[must_use]
+    pub fn mebibytes(self) -> u32 {
+        self.mebibytes
+    }
+
+    /// Size of the image, in bytes.
+    #[must_use]
+    pub fn image_bytes(self) -> u64 {
+        self.image_bytes
+    }
+
+    /// First guest-physical address past RAM and image.
+    #[must_use]
+    pub fn end(self) -> u64 {
+        u64::from(self.mebibytes) << 20
+    }
+
+    /// Size of RAM, in bytes, and the guest-physical address of the image.
+    #[must_use]
+    pub fn ram_bytes(self) -> u64 {
+        self.end() - self.image_bytes.next_multiple_of(PAGE_BYTES)
+    }
+
+    /// Pages of RAM.
+    #[must_use]
+    pub fn ram_pages(self) -> u64 {
+        self.ram_bytes() / PAGE_BYTES
+    }
+}
+
+/// How RAM is backed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backing {
+    /// Writes go to the memfd: a cold boot, which may become a template.
+    Shared,
+    /// Writes stay with this VM: a fork of a template.
+    Private,
+}
+
+/// The memory of one VM.
+#[derive(Debug)]
+pub struct GuestMemory {
+    layout: MemoryLayout,
+    ram: Ram,
+    image: Option<MmapRegion<()>>,
+}
+
+/// Makes a memfd for the RAM of a cold boot.
+///
+/// # Errors
+/// [`VmmError::Os`].
+pub fn create_ram(layout: MemoryLayout) -> Result<File> {
+    let fd = memfd_create(
+        "ukernel-ram",
+        MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING,
+    )
+    .map_err(|error| VmmError::os("memfd_create", error))?;
+    ftruncate(&fd, layout.ram_bytes()).map_err(|error| VmmError::os("ftruncate", error))?;
+    Ok(fd.into())
+}
+
+impl GuestMemory {
+    /// Maps RAM from `ram` and the image from `image`.
+    ///
+    /// # Errors
+    /// [`VmmError::Memory`] if a file is shorter than the layout says or cannot be mapped.
+    pub fn map(
+        layout: MemoryLayout,
+        ram: File,
+        backing: Backing,
+        image: Option<File>,
+    ) -> Result<Self> {
+        let sharing = match backing {
+            Backing::Shared => libc::MAP_SHARED,
+            Backing::Private => libc::MAP_PRIVATE,
+        };
+        let region = map_file(ram, layout.ram_bytes(), sharing)?;
+        let region =
+            GuestRegionMmap::new(region, GuestAddress(0)).ok_or_else(|| VmmError::Memory {
+                cause: "RAM does not fit the address space".to_owned(),
+            })?;
+        let ram = Ram::from_regions(vec![region]).map_err(memory_error)?;
+        let image = match image {
+            Some(file) if layout.image_bytes > 0 => {
+                Some(map_file(file, layout.image_bytes, libc::MAP_PRIVATE)?)
+            }
+            _ if layout.image_bytes == 0 => None,
+            _ => {
+                return Err(VmmError::Memory {
+                    cause: "the layout has an image, none was given".to_owned(),
+                });
+            }
+        };
+        Ok(Self { layout, ram, image })
+    }
+
+    /// Gives the memory to the VM: one slot for RAM, one for the image.
+    ///
+    /// # Errors
+    /// [`VmmError::Kvm`].
+    pub fn register(&self, vm: &VmFd) -> Result<()> {
+        let ram = self.ram_region();
+        set_slot(vm, 0, 0, 0, ram.as_ptr() as u64, self.layout.ram_bytes())?;
+        if let Some(image) = &self.image {
+            let bytes = self.layout.image_bytes.next_multiple_of(PAGE_BYTES);
+            let start = self.layout.ram_bytes();
+            set_slot(vm, 1, KVM_MEM_READONLY, start, image.as_ptr() as u64, bytes)?;
+        }
+        Ok(())
+    }
+
+    /// What lies where.
+    #[must_use]
+    pub fn layout(&self) -> MemoryLayout {
+        self.layout
+    }
+
+    /// RAM, for the devices and the loader.
+    #[must_use]
+    pub fn ram(&self) -> &Ram {
+        &self.ram
+    }
+
+    /// The host mapping of RAM.
+    pub(crate) fn ram_region(&self) -> &GuestRegionMmap<()> {
+        use vm_memory::GuestMemoryBackend;
+        self.ram
+            .iter()
+            .next()
+            .expect("RAM was built from exactly one region")
+    }
+}
+
+fn memory_error(cause: impl std::fmt::Display) -> VmmError {
+    VmmError::Memory {
+        cause: cause.to_string(),
+    }
+}
+
+fn map_file(file: File, bytes: u64, sharing: i32) -> Result<MmapRegion<()>> {
+    let length = file
+        .metadata()
+        .map_err(|error| VmmError::os("fstat", error))?
+        .len();
+    if length < bytes {
+        return Err(VmmError::Memory {
+            cause: format!("file of {length} bytes where {bytes} are needed"),
+        });
+    }
+    let bytes = usize::try_from(bytes).map_err(memory_error)?;
+    MmapRegion::build(
+        Some(FileOffset::new(file, 0)),
+        bytes,
+        libc::PROT_READ | libc::PROT_WRITE,
+        sharing | libc::MAP_NORESERVE,
+    )
+    .map_err(memory_error)
+}
+
+fn set_slot(vm: &VmFd, slot: u32, flags: u32, start: u64, host: u64, bytes: u64) -> Result<()> {
+    let region = kvm_userspace_memory_region {
+        slot,
+        flags,
+        guest_phys_addr: start,
+        memory_size: bytes,
+        userspace_addr: host,
+    };
+    // SAFETY: the host range is a mapping of at least `bytes` bytes that `GuestMemory`
+    // owns; the VM is closed before the memory is dropped (field order in `Vm`).
+    unsafe { vm.set_user_memory_region(region) }
+        .map_err(VmmError::kvm("KVM_SET_USER_MEMORY_REGION"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_image_lies_page_aligned_at_the_top() {
+        let layout = MemoryLayout::new(128, PAGE_BYTES * 3 + 1).expect("fits");
+        assert_eq!(layout.ram_bytes(), (128 << 20) - 4 * PAGE_BYTES);
+        assert_eq!(layout.end(), 128 << 20);
+    }
+
+    #[test]
+    fn impossible_sizes_are_refused() {
+        for (mebibytes, image) in [(127, 0), (3073, 0), (128, 113 << 20), (128, u64::MAX)] {
+            assert!(
+                MemoryLayout::new(mebibytes, image).is_err(),
+                "{mebibytes} {image}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_file_shorter_than_ram_is_refused() {
+        let layout = MemoryLayout::new(128, 0).expect("fits");
+        let ram = create_ram(layout).expect("memfd");
+        ram.set_len(PAGE_BYTES).expect("truncate");
+        assert!(GuestMemory::map(layout, ram, Backing::Shared, None).is_err());
+    }
+}
