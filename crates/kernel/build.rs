@@ -1,0 +1,8 @@
+//! Hands the linker the kernel's memory map.
+
+fn main() {
+    let folder = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it");
+    println!("cargo:rustc-link-arg-bins=-T{folder}/kernel.ld");
+    println!("cargo:rerun-if-changed=kernel.ld");
+    println!("cargo:rerun-if-changed=src/stub/stub.s");
+}

@@ -1,0 +1,7 @@
+//! Devices: what the platform offers beside memory.
+
+pub(crate) mod interrupts;
+pub(crate) mod platform;
+mod port;
+pub(crate) mod serial;
+pub(crate) mod vsock;

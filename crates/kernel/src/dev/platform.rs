@@ -1,0 +1,60 @@
+//! What differs between VMMs: how to idle, how to end, whether boot phases are wanted.
+//!
+//! The embedded VMM has ports for all three and no interrupt controller. Firecracker and
+//! QEMU have neither ports nor anything else of ours: there the kernel halts until an
+//! interrupt and ends through the keyboard controller.
+
+use super::{interrupts, port};
+use crate::clock;
+use crate::local::Local;
+use ukernel_abi::layout::{
+    BootPhase, GuestExit, I8042_RESET, IDLE_FOREVER_US, PORT_EXIT, PORT_I8042, PORT_IDLE, PORT_PHASE,
+};
+
+static EMBEDDED: Local<bool> = Local::new(false);
+
+/// Says which kind of VMM this is.
+pub(crate) fn configure(embedded: bool) {
+    *EMBEDDED.get() = embedded;
+}
+
+/// Whether this is the embedded VMM.
+pub(crate) fn is_embedded() -> bool {
+    *EMBEDDED.get()
+}
+
+/// Reports how far the boot has come, where somebody listens.
+pub(crate) fn phase(phase: BootPhase) {
+    if is_embedded() {
+        port::write_u32(PORT_PHASE, phase as u32);
+    }
+}
+
+/// Waits until a device has something or the monotonic clock reaches `deadline_ns`.
+/// May return early.
+pub(crate) fn idle(deadline_ns: Option<u64>) {
+    let wait_ns = deadline_ns.map(|deadline| deadline.saturating_sub(clock::monotonic_ns()));
+    if wait_ns == Some(0) {
+        return;
+    }
+    if is_embedded() {
+        // Rounded up, so that a short sleep is not a busy loop.
+        let us = wait_ns.map_or(IDLE_FOREVER_US, |ns| {
+            u32::try_from(ns.div_ceil(1000)).map_or(IDLE_FOREVER_US - 1, |us| us.min(IDLE_FOREVER_US - 1))
+        });
+        port::write_u32(PORT_IDLE, us);
+    } else {
+        interrupts::halt(wait_ns);
+    }
+}
+
+/// Ends the VM.
+pub(crate) fn exit(reason: GuestExit) -> ! {
+    if is_embedded() {
+        port::write_u32(PORT_EXIT, reason as u32);
+    }
+    port::write_u8(PORT_I8042, I8042_RESET);
+    loop {
+        crate::stub::idle();
+    }
+}

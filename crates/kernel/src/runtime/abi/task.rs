@@ -1,0 +1,115 @@
+//! `task`: yield, sleep, spawn, join, interrupts.
+
+use super::{AbiError, Interface};
+use crate::local::Local;
+use crate::runtime::engine::Loaded;
+use crate::runtime::instance::{Instance, RunError};
+use crate::runtime::state::{Context, is_interrupted, take_interrupt};
+use crate::{clock, files, task};
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use ukernel_abi::message::Outcome;
+
+/// Most tasks a workload may ever have started in one VM.
+const MAX_SPAWNED: usize = 8;
+
+/// Exit code of a task whose instance trapped.
+const TRAPPED: i32 = 134;
+
+/// Exit code of a task that an exception or an interrupt ended.
+const FAILED: i32 = 1;
+
+struct Spawned {
+    loaded: Option<Arc<Loaded>>,
+    exits: Vec<Option<i32>>,
+}
+
+static SPAWNED: Local<Spawned> = Local::new(Spawned { loaded: None, exits: Vec::new() });
+
+/// Lets `spawn` make instances of this component.
+pub(crate) fn configure(loaded: Arc<Loaded>) {
+    SPAWNED.get().loaded = Some(loaded);
+}
+
+pub(super) fn link(interface: &mut Interface<'_>) -> wasmtime::Result<()> {
+    interface.func_wrap("yield", |_: Context<'_>, ()| {
+        task::yield_now();
+        Ok(())
+    })?;
+    interface.func_wrap("sleep", |_: Context<'_>, (duration,): (u64,)| {
+        let deadline = clock::monotonic_ns().saturating_add(duration);
+        let interrupted = task::wait_until(Some(deadline), is_interrupted);
+        Ok((if interrupted { Err(AbiError::Interrupted) } else { Ok(()) },))
+    })?;
+    interface.func_wrap("spawn", |context: Context<'_>, (path, args): (String, Vec<String>)| {
+        Ok((spawn(context.data().execution, path, args),))
+    })?;
+    interface.func_wrap("join", |_: Context<'_>, (id,): (u32,)| Ok((join(id),)))?;
+    interface.func_wrap("take-interrupt", |_: Context<'_>, ()| Ok((take_interrupt(),)))
+}
+
+fn spawn(execution: u32, path: String, args: Vec<String>) -> Result<u32, AbiError> {
+    let source = {
+        let tree = files::TREE.get();
+        let node = tree.find(files::Tree::ROOT, &path, true)?;
+        tree.read(node, 0, usize::MAX)?
+    };
+    let (loaded, id) = {
+        let mut spawned = SPAWNED.get();
+        let loaded = spawned.loaded.clone().ok_or(AbiError::Unsupported)?;
+        if spawned.exits.len() >= MAX_SPAWNED {
+            return Err(AbiError::Limit);
+        }
+        spawned.exits.push(None);
+        (loaded, spawned.exits.len() - 1)
+    };
+    let body = move || {
+        let code = run(&loaded, execution, path, source, args);
+        SPAWNED.get().exits[id] = Some(code);
+        task::wake_all();
+    };
+    match task::spawn(Box::new(body)) {
+        Ok(()) => Ok(id as u32),
+        Err(_) => {
+            // Its number is spent: it ended before it began.
+            SPAWNED.get().exits[id] = Some(FAILED);
+            Err(AbiError::Limit)
+        }
+    }
+}
+
+fn run(loaded: &Loaded, execution: u32, path: String, source: Vec<u8>, args: Vec<String>) -> i32 {
+    let ran = Instance::new(loaded)
+        .map_err(RunError::from)
+        .and_then(|mut instance| {
+            instance.resume()?;
+            instance.exec(execution, path, source, args, false)
+        });
+    match ran {
+        Ok(Outcome::Exited { code, .. }) | Err(RunError::Exited(code)) => code,
+        Ok(Outcome::Exception { .. } | Outcome::Interrupted) => FAILED,
+        Ok(Outcome::Trapped { .. }) | Err(RunError::Trapped(_)) => TRAPPED,
+    }
+}
+
+fn join(id: u32) -> Result<i32, AbiError> {
+    let mut exit = None;
+    let mut known = true;
+    let ended = || match SPAWNED.get().exits.get(id as usize) {
+        Some(code) => {
+            exit = *code;
+            code.is_some() || is_interrupted()
+        }
+        None => {
+            known = false;
+            true
+        }
+    };
+    task::wait_until(None, ended);
+    if !known {
+        return Err(AbiError::NotFound);
+    }
+    exit.ok_or(AbiError::Interrupted)
+}

@@ -1,0 +1,18 @@
+//! The component runtime: wasmtime, the memory it needs, and what components may import.
+//!
+//! A component is loaded once, before the page tables are sealed, and instantiated once per
+//! task that runs it. Imports come from two places: [`abi`], the whole of what a workload
+//! has, and [`wasi`], a shim language runtimes expect, over the same kernel modules.
+
+mod abi;
+mod engine;
+mod instance;
+mod memory;
+mod state;
+pub(crate) mod trap;
+mod wasi;
+
+pub(crate) use engine::{Loaded, load};
+pub(crate) use instance::{Instance, RunError};
+pub(crate) use abi::configure_spawn;
+pub(crate) use state::interrupt;
