@@ -8,6 +8,7 @@ mod kick;
 pub mod memory;
 pub mod mmio;
 pub mod serial;
+pub mod snapshot;
 pub mod vm;
 pub mod vsock;
 

@@ -5,6 +5,9 @@ use crate::devices::{Devices, Request};
 use crate::exit::ExitReason;
 use crate::kick::Kick;
 use crate::memory::GuestMemory;
+use crate::serial::Serial;
+use crate::snapshot::VmState;
+use crate::snapshot::vcpu::{self as vcpu_state, VcpuState};
 use crate::{Result, VmmError};
 use kvm_ioctls::{Kvm, VcpuExit, VcpuFd, VmFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -36,10 +39,11 @@ pub struct Counters {
 
 /// A VM that is not told yet what to run: everything that can be done ahead is done.
 pub struct BlankVm {
-    pub(crate) vcpu: VcpuFd,
-    pub(crate) vm: VmFd,
-    pub(crate) kick: Kick,
-    pub(crate) tsc_khz: u32,
+    vcpu: VcpuFd,
+    vm: VmFd,
+    kick: Kick,
+    tsc_khz: u32,
+    msrs: Vec<u32>,
 }
 
 impl BlankVm {
@@ -66,6 +70,7 @@ impl BlankVm {
             vm,
             kick,
             tsc_khz,
+            msrs: vcpu_state::saved_msrs(kvm)?,
         })
     }
 
@@ -86,13 +91,30 @@ impl BlankVm {
         Ok(self.with(memory, devices))
     }
 
-    pub(crate) fn with(self, memory: GuestMemory, devices: Devices) -> Vm {
+    /// Brings back the VM of `state`: RAM as `memory` has it, devices without channel.
+    ///
+    /// # Errors
+    /// [`VmmError::BadState`] if state and memory do not fit, [`VmmError::Kvm`].
+    pub fn restore(self, memory: GuestMemory, state: &VmState, serial: Serial) -> Result<Vm> {
+        if memory.layout() != state.layout {
+            return Err(VmmError::BadState {
+                cause: "it belongs to memory of another size",
+            });
+        }
+        memory.register(&self.vm)?;
+        state.vcpu.restore(&self.vcpu)?;
+        let devices = Devices::new(serial, state.transport(memory.ram())?, state.phases);
+        Ok(self.with(memory, devices))
+    }
+
+    fn with(self, memory: GuestMemory, devices: Devices) -> Vm {
         Vm {
             vcpu: self.vcpu,
             _vm: self.vm,
             memory,
             devices,
             kick: self.kick,
+            msrs: self.msrs,
             idle: None,
             counters: Counters::default(),
         }
@@ -107,11 +129,12 @@ struct Idle {
 
 /// A VM that can run. Fields are dropped in this order: KVM lets go of the memory first.
 pub struct Vm {
-    pub(crate) vcpu: VcpuFd,
-    pub(crate) _vm: VmFd,
-    pub(crate) memory: GuestMemory,
-    pub(crate) devices: Devices,
-    pub(crate) kick: Kick,
+    vcpu: VcpuFd,
+    _vm: VmFd,
+    memory: GuestMemory,
+    devices: Devices,
+    kick: Kick,
+    msrs: Vec<u32>,
     idle: Option<Idle>,
     counters: Counters,
 }
@@ -148,6 +171,56 @@ impl Vm {
                 cause: "the VM has one; close it first",
             })
         }
+    }
+
+    /// Moves what waits between host and guest without running it; `Some`: it ended.
+    pub fn settle(&mut self) -> Option<ExitReason> {
+        self.devices.process(self.memory.ram(), true).err()
+    }
+
+    /// The state of the VM, which goes on from there when run again. Its memory is the
+    /// caller's to keep: nothing may run it in between.
+    ///
+    /// # Errors
+    /// [`VmmError::WrongMoment`] while a channel is open, [`VmmError::Kvm`].
+    pub fn save(&mut self) -> Result<VmState> {
+        if self.devices.transport.vsock.is_connected() {
+            return Err(VmmError::WrongMoment {
+                command: "a snapshot",
+                cause: "the channel is open; close it, and let the guest take what it was sent",
+            });
+        }
+        self.finish_access()?;
+        let vcpu = VcpuState::save(&self.vcpu, &self.msrs)?;
+        Ok(VmState::new(
+            self.memory.layout(),
+            self.devices.phases(),
+            vcpu,
+            &self.devices.transport,
+        ))
+    }
+
+    /// Completes the port or memory access the guest is in, without running it on: the
+    /// registers are those before the access until `KVM_RUN` is called again.
+    fn finish_access(&mut self) -> Result<()> {
+        self.vcpu.set_kvm_immediate_exit(1);
+        let result = self.vcpu.run().map(|exit| format!("{exit:?}"));
+        self.vcpu.set_kvm_immediate_exit(0);
+        self.idle = None;
+        match result {
+            Err(error) if error.errno() == libc::EINTR => Ok(()),
+            Err(error) => Err(VmmError::kvm("KVM_RUN")(error)),
+            Ok(exit) => Err(VmmError::Kvm {
+                request: "KVM_RUN",
+                cause: std::io::Error::other(format!("did not stop at once: {exit}")),
+            }),
+        }
+    }
+
+    /// The VM's memory.
+    #[must_use]
+    pub fn memory(&self) -> &GuestMemory {
+        &self.memory
     }
 
     /// Counters so far.
