@@ -49,6 +49,8 @@ fn config() -> wasmtime::Result<Config> {
         .memory_guard_size(MEMORY_GUARD_BYTES)
         .memory_may_move(false)
         .memory_init_cow(false)
+        // Unused without async, but wasmtime insists that it is not the smaller one.
+        .async_stack_size(MAX_WASM_STACK_BYTES)
         .max_wasm_stack(MAX_WASM_STACK_BYTES)
         .with_host_memory(Arc::new(Windows))
         .with_custom_code_memory(Some(Arc::new(SealedCode)));

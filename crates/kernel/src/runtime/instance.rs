@@ -71,9 +71,8 @@ impl Instance {
     /// Instantiates the component on the current task's stack.
     pub(crate) fn new(loaded: &Loaded) -> wasmtime::Result<Self> {
         let mut linker = Linker::new(&loaded.engine);
-        wasi::link(&mut linker, loaded)?;
         abi::link(&mut linker)?;
-        linker.allow_shadowing(true);
+        wasi::link(&mut linker, loaded)?;
         let mut store = Store::new(&loaded.engine, State::new());
         let instance = linker.instantiate(&mut store, &loaded.component)?;
         let runtime = instance

@@ -22,10 +22,11 @@ impl Context {
     pub(super) fn starting(stack: &Stack, entry: Entry) -> Self {
         let argument = Box::into_raw(Box::new(entry)) as u64;
         // What `swap` pops: r15, r14, r13, r12, rbx, rbp, then the return address.
-        let frame: [u64; 8] = [argument, 0, 0, 0, 0, 0, launch as *const () as u64, 0];
+        // Then padding, so that `run` finds its stack aligned.
+        let frame: [u64; 9] = [argument, 0, 0, 0, 0, 0, launch as *const () as u64, 0, 0];
         let at = stack.top() - size_of_val(&frame) as u64;
         // SAFETY: the stack is mapped and not in use; `at` is aligned and inside it.
-        unsafe { core::ptr::write(at as *mut [u64; 8], frame) };
+        unsafe { core::ptr::write(at as *mut [u64; 9], frame) };
         Self(at)
     }
 }

@@ -3,14 +3,14 @@
 use super::Wasi;
 use super::streams::{InputStream, OutputStream};
 use crate::runtime::instance::ExitNow;
-use crate::runtime::state::{Context, forget};
+use crate::runtime::state::Context;
 use alloc::string::String;
 use alloc::vec::Vec;
 use ukernel_abi::message::Stream;
-use wasmtime::component::{Resource, ResourceType};
+use wasmtime::component::Resource;
 
 /// A terminal, of which there is none.
-struct Terminal;
+pub(super) struct Terminal;
 
 /// The environment every program sees.
 const ENVIRONMENT: [(&str, &str); 3] = [("HOME", "/home"), ("TMPDIR", "/tmp"), ("LANG", "C.UTF-8")];
@@ -44,13 +44,6 @@ pub(super) fn link(wasi: &mut Wasi<'_>) -> wasmtime::Result<()> {
         Ok((context.data_mut().table.push(OutputStream::Standard(Stream::Stderr))?,))
     })?;
 
-    for (interface, resource) in [("cli/terminal-input", "terminal-input"), ("cli/terminal-output", "terminal-output")] {
-        wasi.interface(interface)?.resource(
-            resource,
-            ResourceType::host::<Terminal>(),
-            |mut context, handle| forget::<Terminal>(&mut context, handle).map(|_| ()),
-        )?;
-    }
     for (interface, function) in [
         ("cli/terminal-stdin", "get-terminal-stdin"),
         ("cli/terminal-stdout", "get-terminal-stdout"),

@@ -18,13 +18,13 @@ const MAX_READ_BYTES: u64 = 256 << 10;
 
 /// `wasi:filesystem/types.descriptor`.
 #[derive(Clone, Copy)]
-struct Descriptor {
+pub(super) struct Descriptor {
     node: NodeId,
     flags: DescriptorFlags,
 }
 
 /// `wasi:filesystem/types.directory-entry-stream`: entries not given yet, last first.
-struct Entries(Vec<DirectoryEntry>);
+pub(super) struct Entries(Vec<DirectoryEntry>);
 
 flags! {
     DescriptorFlags {

@@ -6,10 +6,10 @@ use crate::runtime::state::{Context, forget};
 use alloc::string::String;
 use wasmtime::component::{ComponentType, Lift, Lower, Resource, ResourceType};
 
-struct Network;
-struct TcpSocket;
-struct UdpSocket;
-struct Addresses;
+pub(super) struct Network;
+pub(super) struct TcpSocket;
+pub(super) struct UdpSocket;
+pub(super) struct Addresses;
 
 #[derive(Clone, Copy, ComponentType, Lift, Lower)]
 #[component(enum)]
@@ -29,8 +29,6 @@ pub(super) fn link(wasi: &mut Wasi<'_>) -> wasmtime::Result<()> {
     wasi.interface("sockets/instance-network")?.func_wrap("instance-network", |mut context: Context<'_>, ()| {
         Ok((context.data_mut().table.push(Network)?,))
     })?;
-    wasi.interface("sockets/tcp")?.resource("tcp-socket", ResourceType::host::<TcpSocket>(), |_, _| Ok(()))?;
-    wasi.interface("sockets/udp")?.resource("udp-socket", ResourceType::host::<UdpSocket>(), |_, _| Ok(()))?;
     wasi.interface("sockets/tcp-create-socket")?
         .func_wrap("create-tcp-socket", |_: Context<'_>, (_,): (Family,)| {
             Ok((Err::<Resource<TcpSocket>, _>(NetworkError::AccessDenied),))
@@ -39,9 +37,7 @@ pub(super) fn link(wasi: &mut Wasi<'_>) -> wasmtime::Result<()> {
         .func_wrap("create-udp-socket", |_: Context<'_>, (_,): (Family,)| {
             Ok((Err::<Resource<UdpSocket>, _>(NetworkError::AccessDenied),))
         })?;
-    let mut lookup = wasi.interface("sockets/ip-name-lookup")?;
-    lookup.resource("resolve-address-stream", ResourceType::host::<Addresses>(), |_, _| Ok(()))?;
-    lookup.func_wrap("resolve-addresses", |_: Context<'_>, (_, _): (Resource<Network>, String)| {
+    wasi.interface("sockets/ip-name-lookup")?.func_wrap("resolve-addresses", |_: Context<'_>, (_, _): (Resource<Network>, String)| {
         Ok((Err::<Resource<Addresses>, _>(NetworkError::AccessDenied),))
     })
 }
