@@ -33,11 +33,6 @@ struct KvmSignalMask {
 // The request number counts the length field only (`linux/kvm.h`).
 ioctl_iow_nr!(KVM_SET_SIGNAL_MASK, 0xae, 0x8b, u32);
 
-/// The request number of `KVM_SET_SIGNAL_MASK`.
-pub(crate) fn set_signal_mask_request() -> libc::c_ulong {
-    KVM_SET_SIGNAL_MASK()
-}
-
 /// Proof that the signal is blocked in this thread.
 #[derive(Debug)]
 pub struct Kick {

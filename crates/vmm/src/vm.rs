@@ -55,7 +55,7 @@ impl BlankVm {
     pub fn create(kvm: &Kvm) -> Result<Self> {
         let kick = Kick::block()?;
         let vm = kvm.create_vm().map_err(VmmError::kvm("KVM_CREATE_VM"))?;
-        let vcpu = vm
+        let mut vcpu = vm
             .create_vcpu(0)
             .map_err(VmmError::kvm("KVM_CREATE_VCPU"))?;
         let cpuid = kvm
@@ -64,6 +64,9 @@ impl BlankVm {
         vcpu.set_cpuid2(&cpuid)
             .map_err(VmmError::kvm("KVM_SET_CPUID2"))?;
         kick.arm(&vcpu)?;
+        // The first KVM_RUN of a VM starts a kernel thread in this process (Linux 6.13 on),
+        // which the jail's process limit would refuse with EAGAIN for ever.
+        run_without_entering(&mut vcpu)?;
         let tsc_khz = crate::clock::tsc_khz(&vcpu);
         Ok(Self {
             vcpu,
@@ -72,6 +75,14 @@ impl BlankVm {
             tsc_khz,
             msrs: vcpu_state::saved_msrs(kvm)?,
         })
+    }
+
+    /// Has `control` interrupt the guest when something arrives there.
+    ///
+    /// # Errors
+    /// [`VmmError::Os`].
+    pub fn watch_control(&self, control: BorrowedFd<'_>) -> Result<()> {
+        self.kick.watch(control)
     }
 
     /// Boots `kernel` in `memory`. `extra` is added to the kernel's command line.
@@ -146,10 +157,10 @@ impl Vm {
     /// [`VmmError`] when the host fails; what the guest does is never an error.
     pub fn run(&mut self, control: Option<BorrowedFd<'_>>) -> Result<Stop> {
         loop {
-            if self.idle.is_some() {
-                if let Some(stop) = self.wait_idle(control)? {
-                    return Ok(stop);
-                }
+            if self.idle.is_some()
+                && let Some(stop) = self.wait_idle(control)?
+            {
+                return Ok(stop);
             }
             if let Some(stop) = self.enter(control)? {
                 return Ok(stop);
@@ -203,18 +214,8 @@ impl Vm {
     /// Completes the port or memory access the guest is in, without running it on: the
     /// registers are those before the access until `KVM_RUN` is called again.
     fn finish_access(&mut self) -> Result<()> {
-        self.vcpu.set_kvm_immediate_exit(1);
-        let result = self.vcpu.run().map(|exit| format!("{exit:?}"));
-        self.vcpu.set_kvm_immediate_exit(0);
         self.idle = None;
-        match result {
-            Err(error) if error.errno() == libc::EINTR => Ok(()),
-            Err(error) => Err(VmmError::kvm("KVM_RUN")(error)),
-            Ok(exit) => Err(VmmError::Kvm {
-                request: "KVM_RUN",
-                cause: std::io::Error::other(format!("did not stop at once: {exit}")),
-            }),
-        }
+        run_without_entering(&mut self.vcpu)
     }
 
     /// The VM's memory.
@@ -271,9 +272,7 @@ impl Vm {
             Ok(VcpuExit::Intr) => return self.kicked(control),
             Ok(VcpuExit::Shutdown) => Request::End(cpu_failure("triple fault")),
             Ok(other) => Request::End(cpu_failure(&format!("{other:?}"))),
-            Err(error) if matches!(error.errno(), libc::EINTR | libc::EAGAIN) => {
-                return self.kicked(control);
-            }
+            Err(error) if error.errno() == libc::EINTR => return self.kicked(control),
             Err(error) => Request::End(cpu_failure(&format!("KVM_RUN: {error}"))),
         };
         self.counters.exits += 1;
@@ -354,6 +353,21 @@ impl Vm {
             && sockets
                 .first()
                 .is_some_and(|first| !first.revents().is_empty()))
+    }
+}
+
+/// Calls `KVM_RUN` so that it comes back before the guest runs an instruction.
+fn run_without_entering(vcpu: &mut VcpuFd) -> Result<()> {
+    vcpu.set_kvm_immediate_exit(1);
+    let result = vcpu.run().map(|exit| format!("{exit:?}"));
+    vcpu.set_kvm_immediate_exit(0);
+    match result {
+        Err(error) if error.errno() == libc::EINTR => Ok(()),
+        Err(error) => Err(VmmError::kvm("KVM_RUN")(error)),
+        Ok(exit) => Err(VmmError::Kvm {
+            request: "KVM_RUN",
+            cause: std::io::Error::other(format!("did not stop at once: {exit}")),
+        }),
     }
 }
 

@@ -1,0 +1,39 @@
+//! Opening the KVM device, and saying why it does not work.
+
+use crate::{Result, VmmError};
+use kvm_ioctls::Kvm;
+use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
+use std::os::fd::{FromRawFd, IntoRawFd};
+
+/// The only version of the KVM interface there is.
+const API_VERSION: i32 = 12;
+
+/// Opens `/dev/kvm`.
+///
+/// # Errors
+/// [`VmmError::KvmMissing`], [`VmmError::KvmPermission`], [`VmmError::KvmUnusable`].
+pub(crate) fn open() -> Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/kvm")
+        .map_err(|error| match error.kind() {
+            ErrorKind::NotFound => VmmError::KvmMissing,
+            ErrorKind::PermissionDenied => VmmError::KvmPermission,
+            _ => VmmError::KvmUnusable {
+                cause: error.to_string(),
+            },
+        })?;
+    let duplicate = file
+        .try_clone()
+        .map_err(|error| VmmError::os("dup of /dev/kvm", error))?;
+    // SAFETY: the number is that of an open file that is given up here.
+    let kvm = unsafe { Kvm::from_raw_fd(duplicate.into_raw_fd()) };
+    match kvm.get_api_version() {
+        API_VERSION => Ok(file),
+        version => Err(VmmError::KvmUnusable {
+            cause: format!("API version {version} instead of {API_VERSION}"),
+        }),
+    }
+}

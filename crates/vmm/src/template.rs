@@ -1,0 +1,166 @@
+//! A template: the memory and state of a paused VM that forks start from.
+
+use crate::memory::MemoryLayout;
+use crate::process::host::{Snapshot, SnapshotMemory, VmProcess};
+use crate::snapshot::VmState;
+use crate::snapshot::working_set::WorkingSet;
+use crate::{Result, VmmError};
+use rustix::fs::{SealFlags, SeekFrom, fcntl_add_seals, seek};
+use rustix::io::Errno;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+/// What forks share. Its memory cannot change any more: a sealed memfd, or a file that
+/// its owner must leave alone.
+#[derive(Debug)]
+pub struct Template {
+    memory: File,
+    image: Option<File>,
+    state: Vec<u8>,
+    layout: MemoryLayout,
+    working_set: WorkingSet,
+}
+
+impl Template {
+    /// Makes the paused cold boot `vm`, whose channel is closed, a template. The VM ends:
+    /// its memory can be sealed only when nothing can write to it any more. `image` is
+    /// the image it was booted with.
+    ///
+    /// # Errors
+    /// Those of [`VmProcess::snapshot`]; [`VmmError::WrongMoment`] if `vm` is a fork.
+    pub fn from_vm(mut vm: VmProcess, image: Option<File>) -> Result<Self> {
+        let Snapshot { state, memory } = vm.snapshot(None)?;
+        let SnapshotMemory::Full(memory) = memory else {
+            return Err(VmmError::WrongMoment {
+                command: "making a template",
+                cause: "the VM is a fork of one",
+            });
+        };
+        vm.kill()?;
+        drop(vm);
+        let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL;
+        fcntl_add_seals(&memory, seals)
+            .map_err(|error| VmmError::os("sealing a template", error))?;
+        Self::from_parts(memory, image, state)
+    }
+
+    /// A template from files, as [`Self::save_memory`] and [`Self::state`] gave them.
+    ///
+    /// # Errors
+    /// [`VmmError::BadState`], [`VmmError::Memory`] if the files do not fit the state.
+    pub fn from_parts(memory: File, image: Option<File>, state: Vec<u8>) -> Result<Self> {
+        let layout = VmState::decode(&state)?.layout;
+        let length = |file: &File| {
+            file.metadata()
+                .map(|metadata| metadata.len())
+                .map_err(|error| VmmError::os("fstat", error))
+        };
+        let image_bytes = image.as_ref().map(length).transpose()?.unwrap_or(0);
+        if length(&memory)? != layout.ram_bytes() || image_bytes != layout.image_bytes() {
+            return Err(VmmError::Memory {
+                cause: "memory or image of a template is not of the size its state says".to_owned(),
+            });
+        }
+        Ok(Self {
+            memory,
+            image,
+            state,
+            layout,
+            working_set: WorkingSet::default(),
+        })
+    }
+
+    /// Sets the pages made present in every fork before it runs.
+    pub fn set_working_set(&mut self, set: WorkingSet) {
+        self.working_set = set;
+    }
+
+    /// Pages made present in every fork before it runs.
+    #[must_use]
+    pub fn working_set(&self) -> &WorkingSet {
+        &self.working_set
+    }
+
+    /// RAM.
+    #[must_use]
+    pub fn memory(&self) -> &File {
+        &self.memory
+    }
+
+    /// The image.
+    #[must_use]
+    pub fn image(&self) -> Option<&File> {
+        self.image.as_ref()
+    }
+
+    /// The encoded state.
+    #[must_use]
+    pub fn state(&self) -> &[u8] {
+        &self.state
+    }
+
+    /// Sizes of RAM and image.
+    #[must_use]
+    pub fn layout(&self) -> MemoryLayout {
+        self.layout
+    }
+
+    /// Copies RAM to the empty file `target`, leaving out what was never used.
+    ///
+    /// # Errors
+    /// [`VmmError::Os`].
+    pub fn save_memory(&self, target: &File) -> Result<()> {
+        copy_sparse(&self.memory, target, self.layout.ram_bytes())
+    }
+}
+
+/// Copies the parts of `source` that hold data.
+fn copy_sparse(source: &File, target: &File, length: u64) -> Result<()> {
+    let copying = |error: std::io::Error| VmmError::os("copying guest memory", error);
+    target.set_len(length).map_err(copying)?;
+    let mut buffer = vec![0u8; 1 << 20];
+    let mut position = 0;
+    while position < length {
+        position = match seek(source, SeekFrom::Data(position)) {
+            Ok(start) => start,
+            Err(Errno::NXIO) => break,
+            Err(error) => return Err(VmmError::os("SEEK_DATA in guest memory", error)),
+        };
+        let end = seek(source, SeekFrom::Hole(position))
+            .map_err(|error| VmmError::os("SEEK_HOLE in guest memory", error))?;
+        while position < end {
+            let piece = usize::try_from(end - position)
+                .unwrap_or(usize::MAX)
+                .min(buffer.len());
+            let piece = &mut buffer[..piece];
+            source.read_exact_at(piece, position).map_err(copying)?;
+            target.write_all_at(piece, position).map_err(copying)?;
+            position += piece.len() as u64;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{MemfdFlags, memfd_create};
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn a_copy_is_equal_and_sparse() {
+        let file = || File::from(memfd_create("copy", MemfdFlags::CLOEXEC).expect("memfd"));
+        let (source, target) = (file(), file());
+        let length = 64 << 20;
+        source.set_len(length).expect("size");
+        source.write_all_at(b"start", 0).expect("write");
+        source.write_all_at(b"end", length - 3).expect("write");
+        copy_sparse(&source, &target, length).expect("copy");
+        let mut end = [0; 3];
+        target.read_exact_at(&mut end, length - 3).expect("read");
+        assert_eq!(&end, b"end");
+        let metadata = target.metadata().expect("metadata");
+        assert_eq!(metadata.len(), length);
+        assert!(metadata.blocks() * 512 < 1 << 20, "only what holds data");
+    }
+}
