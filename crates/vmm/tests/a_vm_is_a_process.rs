@@ -2,7 +2,9 @@
 
 mod small_guest;
 
-use small_guest::{boot, launcher, round_trip};
+use small_guest::{boot, eventually, launcher, round_trip};
+use std::fs::File;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 use ukernel_vmm::{ExitReason, VmProcess};
 
@@ -48,4 +50,132 @@ fn an_endless_loop_is_paused_and_killed_at_once() {
             status: None
         }
     );
+}
+
+/// Boots `kernel` and waits for its end.
+fn ending_of(kernel: &File) -> Option<ukernel_vmm::Ending> {
+    let launcher = launcher()?;
+    let (mut vm, _host) = boot(&launcher, kernel);
+    let ending = vm.wait_ending(Duration::from_secs(20)).expect("no error");
+    Some(ending.expect("it ends by itself"))
+}
+
+#[test]
+fn a_guest_speaks_idles_and_exits() {
+    let Some(ending) = ending_of(&small_guest::speak_and_exit()) else {
+        return;
+    };
+    assert!(ending.reason.is_shutdown(), "{ending}");
+    assert_eq!(ending.serial_tail, b"hi");
+    assert!(ending.registers.is_some());
+}
+
+#[test]
+fn a_triple_fault_is_reported() {
+    let Some(ending) = ending_of(&small_guest::triple_fault()) else {
+        return;
+    };
+    assert!(
+        matches!(ending.reason, ExitReason::CpuFailure { .. }),
+        "{ending}"
+    );
+}
+
+#[test]
+fn a_guest_that_breaks_the_device_contract_is_ended() {
+    for kernel in [
+        small_guest::garbage_packet(),
+        small_guest::chain_outside_ram(),
+        small_guest::looping_chain(),
+        small_guest::rings_outside_ram(),
+    ] {
+        let Some(ending) = ending_of(&kernel) else {
+            return;
+        };
+        println!("{ending}");
+        assert!(
+            matches!(ending.reason, ExitReason::ProtocolViolation { .. }),
+            "{ending}"
+        );
+    }
+}
+
+#[test]
+fn a_halted_guest_costs_nothing_and_still_obeys() {
+    let Some(launcher) = launcher() else { return };
+    let (mut vm, _host) = boot(&launcher, &small_guest::halt());
+    std::thread::sleep(Duration::from_millis(50));
+    let stats = vm.stats().expect("stats");
+    assert!(stats.counters.exits < 20, "{stats:?}");
+    vm.pause().expect("pause");
+    vm.resume().expect("resume");
+}
+
+#[test]
+fn a_closed_channel_can_be_followed_by_another() {
+    let Some(launcher) = launcher() else { return };
+    let (mut vm, host) = boot(&launcher, &small_guest::echo());
+    let mut host = host;
+    for _ in 0..5 {
+        round_trip(&mut host, b"over this one");
+        drop(host);
+        let (near, far) = std::os::unix::net::UnixStream::pair().expect("pair");
+        near.set_read_timeout(Some(Duration::from_secs(20)))
+            .expect("timeout");
+        eventually("the end of the channel", || {
+            let far = far.as_fd().try_clone_to_owned().expect("dup");
+            vm.attach_channel(far).ok()
+        });
+        drop(far);
+        host = near;
+    }
+    round_trip(&mut host, b"over the last");
+}
+
+#[test]
+fn data_for_a_computing_guest_arrives_without_its_help() {
+    let Some(launcher) = launcher() else { return };
+    let (mut vm, mut host) = boot(&launcher, &small_guest::echo());
+    round_trip(&mut host, b"connected");
+    let before = vm.stats().expect("stats").counters;
+    round_trip(&mut host, b"again");
+    let after = vm.stats().expect("stats").counters;
+    assert!(after.exits > before.exits);
+}
+
+#[test]
+fn commands_at_the_wrong_moment_are_refused_and_harm_nothing() {
+    let Some(launcher) = launcher() else { return };
+    let mut blank = VmProcess::spawn(&launcher).expect("spawn");
+    assert!(blank.pause().is_err());
+    assert!(blank.stats().is_err());
+    let (mut vm, mut host) = boot(&launcher, &small_guest::echo());
+    round_trip(&mut host, b"before");
+    assert!(vm.snapshot(None).is_err(), "it runs");
+    vm.pause().expect("pause");
+    let error = vm.snapshot(None).expect_err("the channel is open");
+    println!("{error}");
+    vm.resume().expect("resume");
+    round_trip(&mut host, b"after");
+}
+
+#[test]
+fn a_dropped_vm_is_gone() {
+    let Some(launcher) = launcher() else { return };
+    let (vm, _host) = boot(&launcher, &small_guest::spin());
+    let id = i32::try_from(vm.id())
+        .ok()
+        .and_then(rustix::process::Pid::from_raw);
+    drop(vm);
+    let error = rustix::process::test_kill_process(id.expect("a pid"));
+    assert_eq!(error, Err(rustix::io::Errno::SRCH));
+}
+
+#[test]
+fn a_vm_outlives_the_thread_that_asked_for_it() {
+    let Some(launcher) = launcher() else { return };
+    let thread = std::thread::spawn(move || boot(&launcher, &small_guest::echo()));
+    let (_vm, mut host) = thread.join().expect("boots");
+    std::thread::sleep(Duration::from_millis(50));
+    round_trip(&mut host, b"still here");
 }

@@ -57,6 +57,117 @@ guest!(
 
 guest!(halt, guest_halt_start, guest_halt_end, "2: hlt", "jmp 2b",);
 
+guest!(
+    speak_and_exit,
+    guest_speak_start,
+    guest_speak_end,
+    "mov edx, 0x3f8",
+    "mov al, 'h'",
+    "out dx, al",
+    "mov al, 'i'",
+    "out dx, al",
+    "mov edx, 0x604", // UserMode
+    "mov eax, 1",
+    "out dx, eax",
+    "mov edx, 0x600", // idle for 2 ms
+    "mov eax, 2000",
+    "out dx, eax",
+    "mov edx, 0x604", // Sealed
+    "mov eax, 2",
+    "out dx, eax",
+    "mov edx, 0x1234", // no such port
+    "in eax, dx",
+    "cmp eax, -1",
+    "jne 2f",
+    "cmp dword ptr [0xd0000000], 0x74726976", // the register block
+    "jne 2f",
+    "cmp dword ptr [0xe0000000], -1", // no such device
+    "jne 2f",
+    "mov edx, 0x608",
+    "mov eax, 0", // Shutdown
+    "out dx, eax",
+    "2: mov edx, 0x608",
+    "mov eax, 77",
+    "out dx, eax",
+);
+
+guest!(
+    triple_fault,
+    guest_fault_start,
+    guest_fault_end,
+    "mov dword ptr [0x300000], 0",
+    "mov dword ptr [0x300004], 0",
+    "lidt [0x300000]",
+    "ud2",
+);
+
+/// Brings up the device with the tx queue's rings at 0x304000, then sends the chain that
+/// `$descriptor` wrote there.
+macro_rules! hostile_guest {
+    ($name:ident, $start:ident, $end:ident, $($line:expr),+ $(,)?) => {
+        guest!(
+            $name,
+            $start,
+            $end,
+            "mov ebp, 0xd0000000",
+            "mov dword ptr [ebp+0x70], 3",
+            "mov dword ptr [ebp+0x24], 1",
+            "mov dword ptr [ebp+0x20], 1",
+            "mov dword ptr [ebp+0x70], 11",
+            "mov dword ptr [ebp+0x30], 1",
+            "mov dword ptr [ebp+0x38], 16",
+            "mov dword ptr [ebp+0x80], 0x304000",
+            "mov dword ptr [ebp+0x90], 0x305000",
+            "mov dword ptr [ebp+0xa0], 0x306000",
+            $($line,)+
+            "mov dword ptr [ebp+0x44], 1",
+            "mov dword ptr [ebp+0x70], 15",
+            "mov word ptr [0x305002], 1",
+            "mov dword ptr [ebp+0x50], 1",
+            "2: hlt",
+            "jmp 2b",
+        );
+    };
+}
+
+hostile_guest!(
+    garbage_packet,
+    guest_garbage_start,
+    guest_garbage_end,
+    "mov dword ptr [0x304000], 0x308000",
+    "mov dword ptr [0x304008], 44",
+    "mov dword ptr [0x308000], 0x55555555",
+);
+
+hostile_guest!(
+    chain_outside_ram,
+    guest_outside_start,
+    guest_outside_end,
+    "mov dword ptr [0x304000], 0xfffff000",
+    "mov dword ptr [0x304004], 0xffffffff",
+    "mov dword ptr [0x304008], 0xffffffff",
+);
+
+hostile_guest!(
+    looping_chain,
+    guest_loop_start,
+    guest_loop_end,
+    "mov dword ptr [0x304000], 0x308000",
+    "mov dword ptr [0x304008], 44",
+    "mov dword ptr [0x30400c], 1", // next: itself
+    "mov dword ptr [0x308000], 3",
+    "mov dword ptr [0x308008], 2",
+    "mov dword ptr [0x308018], 100",
+    "mov dword ptr [0x30801c], 0x00050001",
+);
+
+hostile_guest!(
+    rings_outside_ram,
+    guest_rings_start,
+    guest_rings_end,
+    "mov dword ptr [ebp+0x80], 0xf0000000",
+);
+
 /// A kernel file, ELF with a PVH note, that runs `code`.
 pub fn kernel(code: &[u8]) -> File {
     const HEADER: u64 = 64;
@@ -128,6 +239,18 @@ pub fn boot(launcher: &Launcher, kernel: &File) -> (VmProcess, UnixStream) {
     })
     .expect("boot");
     (vm, host)
+}
+
+/// Tries `condition` until it holds, for some seconds.
+pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(Instant::now() < until, "{what} did not happen");
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Sends `bytes` to an echo guest and waits for them to come back.
