@@ -1,0 +1,279 @@
+//! The guest inside a machine: greeting it, running code, moving files.
+
+use crate::{Channel, MachineError, Result};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use ukernel_abi::message::{
+    GuestMessage, HostMessage, LogLevel, MAX_CHUNK_BYTES, MAX_INLINE_SOURCE_BYTES, Outcome,
+    PROTOCOL_VERSION, Source, Stream, TraceRecord,
+};
+
+/// How long a guest may take to say hello: a cold boot on a loaded host.
+const GREETING_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a guest may take to move one chunk of a file.
+const FILE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Where sources too long for one message are put.
+const SOURCE_PATH: &str = "/tmp/.source";
+
+/// Code to run.
+#[derive(Clone, Debug)]
+pub struct Program<'a> {
+    /// File name for tracebacks.
+    pub name: &'a str,
+    /// The source, in the encoding its language says.
+    pub source: &'a [u8],
+    /// Its arguments, without its name.
+    pub args: &'a [String],
+    /// Whether the value of a last expression is wanted.
+    pub interactive: bool,
+}
+
+/// When to give up waiting for an execution.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Until<'a> {
+    /// The time limit.
+    pub deadline: Option<Instant>,
+    /// Becomes readable when the caller wants to stop.
+    pub cancel: Option<BorrowedFd<'a>>,
+}
+
+/// Something a running program said.
+#[derive(Debug)]
+pub enum Event {
+    /// It wrote output.
+    Output(Stream, Vec<u8>),
+    /// It logged.
+    Log(LogLevel, String),
+    /// It traced, at this moment of its monotonic clock, nanoseconds.
+    Trace(u64, TraceRecord),
+}
+
+/// A greeted guest.
+#[derive(Debug)]
+pub struct Guest {
+    channel: Channel,
+    name: String,
+    next: u32,
+}
+
+impl Guest {
+    /// Greets the guest and makes it an individual: fresh entropy, the time, an identity.
+    ///
+    /// # Errors
+    /// [`MachineError::Version`], and those of [`Channel::receive`].
+    pub fn greet(mut channel: Channel) -> Result<Self> {
+        let deadline = Some(Instant::now() + GREETING_TIMEOUT);
+        channel.send(&HostMessage::Hello {
+            version: PROTOCOL_VERSION,
+        })?;
+        // Both at once: the answers come in order, and a round trip is saved.
+        channel.send(&resume()?)?;
+        let name = match channel.receive(deadline, None)? {
+            GuestMessage::Hello {
+                version: PROTOCOL_VERSION,
+                guest,
+            } => guest,
+            GuestMessage::Hello { version, .. } => {
+                return Err(MachineError::Version {
+                    theirs: version,
+                    ours: PROTOCOL_VERSION,
+                });
+            }
+            other => return Err(unexpected(&other)),
+        };
+        match channel.receive(deadline, None)? {
+            GuestMessage::Ready => Ok(Self {
+                channel,
+                name,
+                next: 1,
+            }),
+            GuestMessage::Refused { reason } => Err(MachineError::Refused(reason)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// What runs there, for people: `ukernel/0.1.0 python`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Runs a program to its end, handing on what it says as it comes. `events` may fail
+    /// to stop waiting.
+    ///
+    /// # Errors
+    /// [`MachineError::TimedOut`] and [`MachineError::Cancelled`] leave the program
+    /// running: end the machine. Those of [`Channel::receive`], and of `events`.
+    pub fn exec(
+        &mut self,
+        program: &Program<'_>,
+        until: Until<'_>,
+        events: &mut dyn FnMut(Event) -> Result<()>,
+    ) -> Result<Outcome> {
+        let id = self.take_number();
+        let source = if program.source.len() <= MAX_INLINE_SOURCE_BYTES {
+            Source::Inline(program.source.to_vec())
+        } else {
+            self.write_file(SOURCE_PATH, program.source)?;
+            Source::File(SOURCE_PATH.to_owned())
+        };
+        self.channel.send(&HostMessage::Exec {
+            id,
+            source,
+            name: program.name.to_owned(),
+            args: program.args.to_vec(),
+            interactive: program.interactive,
+        })?;
+        loop {
+            match self.channel.receive(until.deadline, until.cancel)? {
+                GuestMessage::Output {
+                    id: from,
+                    stream,
+                    bytes,
+                } if from == id => {
+                    events(Event::Output(stream, bytes))?;
+                }
+                GuestMessage::Log { level, message } => events(Event::Log(level, message))?,
+                GuestMessage::Trace { at_ns, record } => events(Event::Trace(at_ns, record))?,
+                GuestMessage::Done { id: from, outcome } if from == id => return Ok(outcome),
+                GuestMessage::Refused { reason } => return Err(MachineError::Refused(reason)),
+                other => return Err(unexpected(&other)),
+            }
+        }
+    }
+
+    /// Writes a whole file, in chunks, making the folders above it.
+    ///
+    /// # Errors
+    /// [`MachineError::GuestFile`], and those of [`Channel::receive`].
+    pub fn write_file(&mut self, path: &str, content: &[u8]) -> Result<()> {
+        let mut offset = 0;
+        loop {
+            let end = content.len().min(offset + MAX_CHUNK_BYTES);
+            let request = self.take_number();
+            self.channel.send(&HostMessage::FileWrite {
+                request,
+                path: path.to_owned(),
+                offset: offset as u64,
+                truncate: offset == 0,
+                bytes: content[offset..end].to_vec(),
+            })?;
+            match self
+                .channel
+                .receive(Some(Instant::now() + FILE_TIMEOUT), None)?
+            {
+                GuestMessage::FileWritten {
+                    request: answered,
+                    result,
+                } if answered == request => {
+                    result.map_err(|cause| MachineError::GuestFile {
+                        path: path.to_owned(),
+                        cause,
+                    })?;
+                }
+                other => return Err(unexpected(&other)),
+            }
+            offset = end;
+            if offset == content.len() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads a whole file of at most `max_bytes`; longer ones are cut off there.
+    ///
+    /// # Errors
+    /// [`MachineError::GuestFile`], and those of [`Channel::receive`].
+    pub fn read_file(&mut self, path: &str, max_bytes: usize) -> Result<Vec<u8>> {
+        let mut content = Vec::new();
+        while content.len() < max_bytes {
+            let request = self.take_number();
+            let wanted = (max_bytes - content.len()).min(MAX_CHUNK_BYTES);
+            self.channel.send(&HostMessage::FileRead {
+                request,
+                path: path.to_owned(),
+                offset: content.len() as u64,
+                max_bytes: u32::try_from(wanted).unwrap_or(u32::MAX),
+            })?;
+            match self
+                .channel
+                .receive(Some(Instant::now() + FILE_TIMEOUT), None)?
+            {
+                GuestMessage::FileContent {
+                    request: answered,
+                    result,
+                } if answered == request
+                    && result.as_ref().is_ok_and(|bytes| bytes.len() > wanted) =>
+                {
+                    return Err(MachineError::Unexpected(
+                        "more bytes than were asked for".to_owned(),
+                    ));
+                }
+                GuestMessage::FileContent {
+                    request: answered,
+                    result,
+                } if answered == request => {
+                    let bytes = result.map_err(|cause| MachineError::GuestFile {
+                        path: path.to_owned(),
+                        cause,
+                    })?;
+                    if bytes.is_empty() {
+                        break;
+                    }
+                    content.extend_from_slice(&bytes);
+                }
+                other => return Err(unexpected(&other)),
+            }
+        }
+        Ok(content)
+    }
+
+    /// Asks for a sign of life.
+    ///
+    /// # Errors
+    /// Those of [`Channel::receive`].
+    pub fn ping(&mut self, timeout: Duration) -> Result<()> {
+        let nonce = u64::from(self.take_number());
+        self.channel.send(&HostMessage::Ping { nonce })?;
+        match self.channel.receive(Some(Instant::now() + timeout), None)? {
+            GuestMessage::Pong { nonce: answered } if answered == nonce => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    fn take_number(&mut self) -> u32 {
+        let number = self.next;
+        self.next = number.wrapping_add(1);
+        number
+    }
+}
+
+fn unexpected(message: &GuestMessage) -> MachineError {
+    let text = format!("{message:?}");
+    MachineError::Unexpected(text.chars().take(200).collect())
+}
+
+/// What makes a copy an individual.
+fn resume() -> Result<HostMessage> {
+    let mut random = [0; 48];
+    File::open("/dev/urandom")
+        .and_then(|mut source| source.read_exact(&mut random))
+        .map_err(|error| MachineError::io("reading /dev/urandom", error))?;
+    let mut entropy = [0; 32];
+    let mut instance = [0; 16];
+    entropy.copy_from_slice(&random[..32]);
+    instance.copy_from_slice(&random[32..]);
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let wall_clock_ns = u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX);
+    Ok(HostMessage::Resume {
+        entropy,
+        wall_clock_ns,
+        instance,
+    })
+}

@@ -1,0 +1,183 @@
+//! The embedded VMM as a backend.
+
+mod template;
+
+use crate::{
+    Backend, BackendKind, Channel, Ending, Machine, MachineError, MachineSpec, MachineStats,
+    Result, Template,
+};
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use ukernel_vmm::{BootConfig, Launcher, LauncherOptions, VmProcess};
+
+use template::KvmTemplate;
+
+/// Runs machines on `/dev/kvm`, one jailed process each.
+#[derive(Debug)]
+pub struct Kvm {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    launcher: Launcher,
+    /// A blank process started ahead of need.
+    spare: Mutex<Option<VmProcess>>,
+}
+
+impl Shared {
+    /// A blank process, ready to be told what to run.
+    fn process(&self) -> Result<VmProcess> {
+        let spare = self
+            .spare
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let mut process = match spare {
+            Some(process) => process,
+            None => VmProcess::spawn(&self.launcher)?,
+        };
+        process.wait_ready()?;
+        Ok(process)
+    }
+}
+
+impl Kvm {
+    /// A backend whose VM processes run `options.program`.
+    ///
+    /// # Errors
+    /// `/dev/kvm` is missing, may not be opened, or is not KVM.
+    pub fn new(options: LauncherOptions) -> Result<Self> {
+        let shared = Shared {
+            launcher: Launcher::new(options)?,
+            spare: Mutex::new(None),
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+}
+
+impl Backend for Kvm {
+    fn kind(&self) -> BackendKind {
+        BackendKind::Kvm
+    }
+
+    fn prepare(&self) {
+        let mut spare = self
+            .shared
+            .spare
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if spare.is_none() {
+            *spare = VmProcess::spawn(&self.shared.launcher).ok();
+        }
+    }
+
+    fn boot(&self, spec: &MachineSpec) -> Result<Box<dyn Machine>> {
+        let kernel = open(&spec.kernel)?;
+        let image = open(&spec.image)?;
+        let (near, far) = socket_pair()?;
+        let mut process = self.shared.process()?;
+        process.boot(BootConfig {
+            kernel: &kernel,
+            image: Some(&image),
+            memory_mib: spec.memory_mib,
+            command_line: "",
+            channel: Some(far),
+        })?;
+        Ok(Box::new(KvmMachine {
+            process,
+            image: Some(image),
+            channel: Some(near),
+            shared: Arc::clone(&self.shared),
+        }))
+    }
+
+    fn open_template(&self, folder: &Path, image: &Path) -> Result<Box<dyn Template>> {
+        Ok(Box::new(KvmTemplate::open(
+            folder,
+            image,
+            Arc::clone(&self.shared),
+        )?))
+    }
+}
+
+/// A machine of the embedded VMM.
+#[derive(Debug)]
+struct KvmMachine {
+    process: VmProcess,
+    /// The image of a cold boot.
+    image: Option<File>,
+    /// The host's end of the channel attached at the start, until it is asked for.
+    channel: Option<UnixStream>,
+    shared: Arc<Shared>,
+}
+
+impl Machine for KvmMachine {
+    fn connect(&mut self) -> Result<Channel> {
+        let stream = match self.channel.take() {
+            Some(stream) => stream,
+            None => {
+                let (near, far) = socket_pair()?;
+                self.process.attach_channel(far)?;
+                near
+            }
+        };
+        Channel::new(stream)
+    }
+
+    fn pause(&mut self) -> Result<()> {
+        Ok(self.process.pause()?)
+    }
+
+    fn resume(&mut self) -> Result<()> {
+        Ok(self.process.resume()?)
+    }
+
+    fn into_template(mut self: Box<Self>) -> Result<Box<dyn Template>> {
+        drop(self.channel.take());
+        let image = self.image.take();
+        self.process.pause()?;
+        Ok(Box::new(KvmTemplate::from_process(
+            self.process,
+            image,
+            self.shared,
+        )?))
+    }
+
+    fn stats(&mut self) -> Result<MachineStats> {
+        let stats = self.process.stats()?;
+        Ok(MachineStats {
+            user_mode: stats.phases[0].map(Duration::from_micros),
+            pss_bytes: stats.pss_bytes,
+            private_bytes: stats.private_bytes,
+        })
+    }
+
+    fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
+    fn wait_ending(&mut self, timeout: Duration) -> Result<Option<Ending>> {
+        Ok(self.process.wait_ending(timeout)?)
+    }
+
+    fn kill(&mut self) -> Result<Ending> {
+        Ok(self.process.kill()?)
+    }
+}
+
+fn open(path: &Path) -> Result<File> {
+    File::open(path).map_err(|error| MachineError::io(format!("opening {}", path.display()), error))
+}
+
+fn socket_pair() -> Result<(UnixStream, OwnedFd)> {
+    let (near, far) =
+        UnixStream::pair().map_err(|error| MachineError::io("making a channel", error))?;
+    Ok((near, far.into()))
+}

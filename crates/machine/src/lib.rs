@@ -1,0 +1,21 @@
+//! The seam between "a VM" and "how it is run".
+//!
+//! A [`Backend`] boots machines and opens templates; a [`Machine`] is one VM with a channel
+//! to its guest; a [`Template`] is a VM paused after its runtime is up, from which machines
+//! are forked. Two implementations, [`kvm`] (the embedded VMM) and [`firecracker`], pass one
+//! suite of tests. [`guest`] speaks the channel protocol with whatever runs inside.
+//!
+//! What this crate refuses to do: choose for a caller who chose (an explicit backend is used
+//! or refused with the reason), retry, or keep a pool: that is the sandbox's business.
+#![forbid(unsafe_code)]
+
+mod backend;
+mod channel;
+mod error;
+pub mod guest;
+pub mod kvm;
+
+pub use backend::{Backend, BackendKind, Machine, MachineSpec, MachineStats, Template};
+pub use channel::Channel;
+pub use error::{MachineError, Result};
+pub use ukernel_vmm::{Ending, ExitReason};
