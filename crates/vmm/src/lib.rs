@@ -10,6 +10,7 @@ mod kvm;
 pub mod memory;
 pub mod mmio;
 pub mod process;
+pub mod run;
 pub mod serial;
 pub mod snapshot;
 mod template;

@@ -16,8 +16,9 @@ use ukernel_abi::message::{GuestMessage, HostMessage, PROTOCOL_VERSION, Source};
 use ukernel_vmm::devices::Devices;
 use ukernel_vmm::memory::{Backing, GuestMemory, MemoryLayout, create_ram};
 use ukernel_vmm::mmio::Transport;
+use ukernel_vmm::run::Stop;
 use ukernel_vmm::serial::Serial;
-use ukernel_vmm::vm::{BlankVm, Stop};
+use ukernel_vmm::vm::BlankVm;
 
 type Failure = Box<dyn std::error::Error>;
 

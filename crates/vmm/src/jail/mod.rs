@@ -6,10 +6,10 @@
 //! its own VM. Whatever a host does not let us take away is reported, never hidden.
 //!
 //! No namespaces: Landlock denies the file system and TCP, seccomp denies `socket`,
-//! `open`, `clone`, `shmget` and `mount` altogether, so a namespace would separate the
-//! process from things it cannot name anyway, at a price per VM (see
-//! `docs/performance.md`). Control groups are the parent's to give: a process that could
-//! choose its own would not be confined by it.
+//! `open`, `stat`, `clone`, `shmget` and `mount` altogether, so a namespace would separate
+//! the process from things it cannot name anyway. They would cost 0.8 ms of a 1.5 ms
+//! start (measured: network 0.46 ms, at worst 2.9; mounts 0.19; IPC 0.12). Control groups
+//! are the parent's to give: a process that could choose its own would not be confined.
 
 mod landlock;
 mod privileges;

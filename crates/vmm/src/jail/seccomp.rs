@@ -15,13 +15,13 @@ const PLAIN: &[libc::c_long] = &[
     libc::SYS_pread64,
     libc::SYS_lseek,
     libc::SYS_fstat,
-    libc::SYS_statx, // of an open file; paths are denied by Landlock
     libc::SYS_close,
     libc::SYS_poll,
     libc::SYS_ppoll,
     libc::SYS_sendmsg,
     libc::SYS_sendto,
     libc::SYS_recvmsg,
+    libc::SYS_recvfrom,
     // memory
     libc::SYS_brk,
     libc::SYS_munmap,

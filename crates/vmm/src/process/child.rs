@@ -6,12 +6,13 @@ use crate::exit::{Ending, ExitReason};
 use crate::jail::{self, JailReport};
 use crate::memory::{Backing, GuestMemory, MemoryLayout};
 use crate::mmio::Transport;
+use crate::run::Stop;
 use crate::serial::Serial;
 use crate::snapshot::VmState;
-use crate::snapshot::pages::{self, PageMap};
+use crate::snapshot::pages::{self, PageMap, PageRange};
 use crate::snapshot::working_set::WorkingSet;
 use crate::usage::MemoryUsage;
-use crate::vm::{BlankVm, Stop, Vm};
+use crate::vm::{BlankVm, Vm};
 use crate::{Result, VmmError};
 use kvm_ioctls::Kvm;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -252,7 +253,7 @@ impl Process {
         let state = vm.save()?.encode()?;
         let mut count = 0;
         if with_pages {
-            let written = scan(self.pagemap.as_ref(), vm)?.written;
+            let written = written_pages(self.pagemap.as_ref(), vm)?;
             pages::write(vm.memory(), &written, &mut File::from(next(files)?))?;
             count = pages::count(&written);
         }
@@ -267,9 +268,8 @@ impl Process {
         let (Machine::Running(vm) | Machine::Paused(vm)) = &self.machine else {
             return Err(wrong("listing pages", "nothing runs"));
         };
-        Ok(Reply::WorkingSet(WorkingSet::from_trial(scan(
-            pagemap, vm,
-        )?)))
+        let written = written_pages(pagemap, vm)?;
+        Ok(Reply::WorkingSet(WorkingSet::from_trial(written)))
     }
 
     fn stats(&mut self) -> Result<Reply, Refusal> {
@@ -365,13 +365,13 @@ fn wrong(command: &'static str, cause: &'static str) -> Refusal {
     Refusal::Error(VmmError::WrongMoment { command, cause })
 }
 
-fn scan(pagemap: Option<&PageMap>, vm: &Vm) -> Result<pages::Pages> {
+fn written_pages(pagemap: Option<&PageMap>, vm: &Vm) -> Result<Vec<PageRange>> {
     pagemap
         .ok_or(VmmError::WrongMoment {
             command: "listing pages",
             cause: "/proc is not mounted where the VM was started",
         })?
-        .scan(vm.memory())
+        .written(vm.memory())
 }
 
 fn image(layout: MemoryLayout, files: &mut Files) -> Result<Option<File>> {

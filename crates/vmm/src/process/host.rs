@@ -252,7 +252,7 @@ impl VmProcess {
         }
     }
 
-    /// The pages a fork has written and read so far: what the next fork will need first.
+    /// The pages a fork has written so far: what the next fork will need first.
     ///
     /// # Errors
     /// Those of every command.

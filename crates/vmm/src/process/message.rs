@@ -14,7 +14,7 @@ use crate::{Result, VmmError};
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+    SendAncillaryMessage, SendFlags, recv, recvmsg, sendmsg,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::io::{IoSlice, IoSliceMut};
@@ -73,7 +73,7 @@ pub enum Command {
         /// A file for the written pages is there.
         with_pages: bool,
     },
-    /// Lists the pages a fork has written and read so far.
+    /// Lists the pages a fork has written so far.
     WorkingSet,
     /// Asks for [`Stats`].
     Stats,
@@ -218,18 +218,19 @@ pub fn send<M: Serialize>(
 pub fn receive<M: DeserializeOwned>(
     socket: BorrowedFd<'_>,
 ) -> Result<Option<(M, std::vec::IntoIter<OwnedFd>)>> {
-    let mut bytes = vec![0; MAX_MESSAGE_BYTES];
+    let Some(length) = next_length(socket)? else {
+        return Ok(None);
+    };
+    let mut bytes = vec![0; length];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let mut beside = RecvAncillaryBuffer::new(&mut space);
-    let received = loop {
-        let mut target = [IoSliceMut::new(&mut bytes)];
-        match recvmsg(socket, &mut target, &mut beside, RecvFlags::CMSG_CLOEXEC) {
-            Ok(received) => break received,
-            Err(Errno::INTR) => {}
-            Err(Errno::CONNRESET) => return Ok(None),
-            Err(error) => return Err(VmmError::os("receiving on the control socket", error)),
-        }
-    };
+    let received = recvmsg(
+        socket,
+        &mut [IoSliceMut::new(&mut bytes)],
+        &mut beside,
+        RecvFlags::CMSG_CLOEXEC,
+    )
+    .map_err(|error| VmmError::os("receiving on the control socket", error))?;
     let files: Vec<OwnedFd> = beside
         .drain()
         .filter_map(|message| match message {
@@ -251,6 +252,27 @@ pub fn receive<M: DeserializeOwned>(
     }
     let message = decode(bytes.get(..received.bytes).unwrap_or_default())?;
     Ok(Some((message, files.into_iter())))
+}
+
+/// Length of the next message; `None` at the end of the socket. Looking first keeps the
+/// buffer as small as the message: touching a large one costs a VM memory and time.
+fn next_length(socket: BorrowedFd<'_>) -> Result<Option<usize>> {
+    let flags = RecvFlags::PEEK | RecvFlags::TRUNC;
+    let mut byte = [0; 1];
+    let length = loop {
+        match recv(socket, &mut byte, flags) {
+            Ok((_, length)) => break length,
+            Err(Errno::INTR) => {}
+            Err(Errno::CONNRESET) => return Ok(None),
+            Err(error) => return Err(VmmError::os("receiving on the control socket", error)),
+        }
+    };
+    if length > MAX_MESSAGE_BYTES {
+        return Err(VmmError::Protocol {
+            cause: "a message is too large",
+        });
+    }
+    Ok((length > 0).then_some(length))
 }
 
 #[cfg(test)]
@@ -300,10 +322,7 @@ mod tests {
         let ranges = vec![range; crate::snapshot::working_set::MAX_RANGES];
         let command = Command::Restore {
             state: vec![0xff; crate::snapshot::MAX_STATE_BYTES],
-            working_set: WorkingSet {
-                written: ranges.clone(),
-                read: ranges,
-            },
+            working_set: WorkingSet { written: ranges },
             has_pages: true,
             has_channel: true,
             paused: false,

@@ -41,15 +41,6 @@ pub struct PageMap {
     file: File,
 }
 
-/// Pages found in the page tables.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Pages {
-    /// Written by this VM.
-    pub written: Vec<PageRange>,
-    /// Mapped, and still the template's.
-    pub read: Vec<PageRange>,
-}
-
 impl PageMap {
     /// Opens the page tables of this process.
     ///
@@ -61,16 +52,16 @@ impl PageMap {
         Ok(Self { file })
     }
 
-    /// Sorts the pages of RAM into written and read.
+    /// The pages of RAM this VM has written, in ascending order.
     ///
     /// # Errors
     /// [`VmmError::Os`].
-    pub fn scan(&self, memory: &GuestMemory) -> Result<Pages> {
+    pub fn written(&self, memory: &GuestMemory) -> Result<Vec<PageRange>> {
         /// Entries read at a time.
         const BATCH: usize = 4096;
         let first = memory.ram_region().as_ptr() as u64 / PAGE_BYTES;
         let total = usize::try_from(memory.layout().ram_pages()).unwrap_or(usize::MAX);
-        let mut pages = Pages::default();
+        let mut written = Vec::new();
         let mut entries = vec![0u8; BATCH * 8];
         let mut done = 0;
         while done < total {
@@ -80,33 +71,31 @@ impl PageMap {
                 .map_err(|error| VmmError::os("reading /proc/self/pagemap", error))?;
             let (chunks, _) = bytes.as_chunks::<8>();
             for (i, entry) in chunks.iter().enumerate() {
-                // At most 3 GiB of RAM: page numbers fit.
-                #[expect(clippy::cast_possible_truncation)]
-                pages.note((done + i) as u32, u64::from_le_bytes(*entry));
+                if is_private(u64::from_le_bytes(*entry)) {
+                    // At most 3 GiB of RAM: page numbers fit.
+                    #[expect(clippy::cast_possible_truncation)]
+                    push(&mut written, (done + i) as u32);
+                }
             }
             done += chunks.len();
         }
-        Ok(pages)
+        Ok(written)
     }
 }
 
-impl Pages {
-    fn note(&mut self, page: u32, entry: u64) {
-        if entry & (PRESENT | SWAPPED) == 0 {
-            return;
-        }
-        let ranges = if entry & FILE_OR_SHARED == 0 {
-            &mut self.written
-        } else {
-            &mut self.read
-        };
-        match ranges.last_mut() {
-            Some(last) if last.start + last.count == page => last.count += 1,
-            _ => ranges.push(PageRange {
-                start: page,
-                count: 1,
-            }),
-        }
+/// Whether a page-table entry is a copy of this process's own.
+fn is_private(entry: u64) -> bool {
+    entry & (PRESENT | SWAPPED) != 0 && entry & FILE_OR_SHARED == 0
+}
+
+/// Adds `page`, which lies behind all of `ranges`.
+fn push(ranges: &mut Vec<PageRange>, page: u32) {
+    match ranges.last_mut() {
+        Some(last) if last.start + last.count == page => last.count += 1,
+        _ => ranges.push(PageRange {
+            start: page,
+            count: 1,
+        }),
     }
 }
 
@@ -188,16 +177,13 @@ fn read_table(file: &mut File, ram_pages: u64) -> Result<Vec<PageRange>> {
         if u64::from(page) >= ram_pages {
             return Err(bad("it has a page past RAM"));
         }
-        match ranges.last_mut() {
-            Some(last) if last.start + last.count == page => last.count += 1,
-            Some(last) if last.start + last.count > page => {
-                return Err(bad("its pages are not in order"));
-            }
-            _ => ranges.push(PageRange {
-                start: page,
-                count: 1,
-            }),
+        if ranges
+            .last()
+            .is_some_and(|last| last.start + last.count > page)
+        {
+            return Err(bad("its pages are not in order"));
         }
+        push(&mut ranges, page);
     }
     Ok(ranges)
 }
@@ -255,16 +241,15 @@ mod tests {
                 .write_slice(b"fork", GuestAddress(page * PAGE_BYTES))
                 .expect("write");
         }
-        let pages = PageMap::open().expect("pagemap").scan(&fork).expect("scan");
+        let written = PageMap::open()
+            .expect("pagemap")
+            .written(&fork)
+            .expect("scan");
         let expected = [(3, 2), (40, 1)].map(|(start, count)| PageRange { start, count });
-        assert_eq!(pages.written, expected);
-        assert!(
-            count(&pages.read) >= 1,
-            "the page that was only read is listed"
-        );
+        assert_eq!(written, expected, "a page that was only read is not listed");
 
         let mut kept = tempfile();
-        write(&fork, &pages.written, &mut kept).expect("write");
+        write(&fork, &written, &mut kept).expect("write");
         kept.rewind().expect("rewind");
         let again = fork_of(&template);
         apply(&again, &mut kept).expect("apply");

@@ -1,34 +1,41 @@
-//! The pages a fork is known to touch first, made present before it runs.
+//! The pages a fork is known to write first, copied before it runs.
 //!
-//! Recorded once per template from a trial fork; see `docs/performance.md` for what it
-//! is worth.
+//! Recorded once per template from a trial fork. Measured with a Python template (512 MiB,
+//! software KVM, p50 of 50 forks from blank process to the result of a first `print`):
+//!
+//! | made present | populating | to the first result |
+//! |---|---|---|
+//! | nothing | | 6.3 ms |
+//! | 251 pages it writes | 0.5 ms | **4.4 ms** |
+//! | and 2000 it reads | 1.2 ms | 4.7 ms |
+//!
+//! Copying ahead in one call saves the host's half of each fault, and the break of the
+//! copy-on-write mapping KVM would otherwise make twice. Pages that are only read come
+//! from the page cache sixteen at a time anyway, so those are left to the faults.
 
-use super::pages::{PageRange, Pages};
+use super::pages::PageRange;
 use crate::memory::GuestMemory;
 use crate::{Result, VmmError};
 use rustix::mm::{Advice, madvise};
 use serde::{Deserialize, Serialize};
 use ukernel_abi::layout::PAGE_BYTES;
 
-/// Most ranges in each list; recording joins neighbours until they fit.
+/// Most ranges; recording joins neighbours until they fit.
 pub const MAX_RANGES: usize = 4096;
 
 /// Pages to make present before a fork runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkingSet {
-    /// Pages that will be written: copied ahead.
+    /// Pages that will be written, in ascending order.
     pub written: Vec<PageRange>,
-    /// Pages that will be read: mapped ahead.
-    pub read: Vec<PageRange>,
 }
 
 impl WorkingSet {
-    /// The working set of a trial fork with these pages.
+    /// The working set of a trial fork that wrote these pages.
     #[must_use]
-    pub fn from_trial(pages: Pages) -> Self {
+    pub fn from_trial(written: Vec<PageRange>) -> Self {
         Self {
-            written: join(pages.written),
-            read: join(pages.read),
+            written: join(written),
         }
     }
 
@@ -40,10 +47,7 @@ impl WorkingSet {
         let inside = |range: &PageRange| {
             range.count > 0 && u64::from(range.start) + u64::from(range.count) <= ram_pages
         };
-        let fits = [&self.written, &self.read]
-            .into_iter()
-            .all(|ranges| ranges.len() <= MAX_RANGES && ranges.iter().all(inside));
-        if fits {
+        if self.written.len() <= MAX_RANGES && self.written.iter().all(inside) {
             Ok(())
         } else {
             Err(VmmError::BadState {
@@ -52,7 +56,7 @@ impl WorkingSet {
         }
     }
 
-    /// Makes the pages present in `memory`. A kernel that cannot do it (before 5.14)
+    /// Copies the pages in `memory`. A kernel that cannot do it (before 5.14)
     /// leaves it to the faults.
     ///
     /// # Errors
@@ -60,19 +64,15 @@ impl WorkingSet {
     pub fn populate(&self, memory: &GuestMemory) -> Result<()> {
         self.validated(memory.layout().ram_pages())?;
         let base = memory.ram_region().as_ptr();
-        for (ranges, advice) in [
-            (&self.written, Advice::LinuxPopulateWrite),
-            (&self.read, Advice::LinuxPopulateRead),
-        ] {
-            for range in ranges {
-                let offset = range.start as usize * PAGE_BYTES as usize;
-                let bytes = range.count as usize * PAGE_BYTES as usize;
-                // SAFETY: the range lies in the mapping (validated above), and populating
-                // changes no byte the program can see.
-                let result = unsafe { madvise(base.add(offset).cast(), bytes, advice) };
-                if result.is_err() {
-                    return Ok(());
-                }
+        for range in &self.written {
+            let offset = range.start as usize * PAGE_BYTES as usize;
+            let bytes = range.count as usize * PAGE_BYTES as usize;
+            // SAFETY: the range lies in the mapping (validated above), and populating
+            // changes no byte the program can see.
+            let result =
+                unsafe { madvise(base.add(offset).cast(), bytes, Advice::LinuxPopulateWrite) };
+            if result.is_err() {
+                break;
             }
         }
         Ok(())
@@ -125,7 +125,6 @@ mod tests {
                 start: u32::MAX,
                 count: u32::MAX,
             }],
-            read: vec![],
         };
         assert!(set.validated(1000).is_err());
     }

@@ -1,4 +1,4 @@
-//! The one stream of a VM: host socket on one side, vsock credit on the other.
+//! The one stream of a VM: host socket on one side, vsock packets on the other.
 //!
 //! ```text
 //!             REQUEST sent            RESPONSE
@@ -6,17 +6,17 @@
 //!      ^                      │ RST                │                              │ SHUTDOWN,
 //!      └── 1 ms or a hint ────┘                    │ RST or SHUTDOWN              │ RST sent
 //!                                                  v                              v
-//!                                            GUEST_CLOSED ── rest written ──>  finished
+//!                                            GUEST_CLOSED ── rest written ──>  FINISHED
 //! ```
 //! Memory is bounded by [`BUFFER_BYTES`]: that is the credit the guest gets, and a guest
 //! that sends more breaks the contract.
 
+use super::credit::{CreditError, FromGuest, ToGuest};
 use super::header::{Header, Operation, SHUTDOWN_BOTH};
 use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 use std::collections::VecDeque;
 use std::io;
-use std::num::Wrapping;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 use ukernel_abi::layout::CHANNEL_PORT;
@@ -38,25 +38,9 @@ enum State {
     Connecting { not_before: Option<Instant> },
     Requested,
     Open,
-    HostClosed,
+    HostClosed { shutdown_sent: bool },
     GuestClosed,
     Finished,
-}
-
-/// Breaches of the credit rules.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CreditError {
-    /// More data than the guest had credit for.
-    #[error("vsock data of {length} bytes with {free} bytes of credit left")]
-    Overrun {
-        /// What it sent.
-        length: u32,
-        /// What it was allowed to send.
-        free: u32,
-    },
-    /// It acknowledged bytes that were never sent.
-    #[error("vsock credit for bytes that were never sent")]
-    Unsent,
 }
 
 /// Outcome of reading from the host.
@@ -76,18 +60,10 @@ pub struct Connection {
     socket: OwnedFd,
     port: u32,
     state: State,
-    /// Guest's receive buffer and what it took out of it.
-    guest_buffer: u32,
-    guest_forwarded: Wrapping<u32>,
-    sent: Wrapping<u32>,
-    credit_asked: bool,
-    /// Data from the guest: arrived, written to the host, and told so.
-    received: Wrapping<u32>,
-    forwarded: Wrapping<u32>,
-    told: Wrapping<u32>,
-    update_due: bool,
+    to_guest: ToGuest,
+    from_guest: FromGuest,
+    /// From the guest, not yet taken by the host.
     backlog: VecDeque<u8>,
-    shutdown_sent: bool,
 }
 
 impl Connection {
@@ -98,16 +74,9 @@ impl Connection {
             socket,
             port,
             state: State::Connecting { not_before: None },
-            guest_buffer: 0,
-            guest_forwarded: Wrapping(0),
-            sent: Wrapping(0),
-            credit_asked: false,
-            received: Wrapping(0),
-            forwarded: Wrapping(0),
-            told: Wrapping(0),
-            update_due: false,
+            to_guest: ToGuest::default(),
+            from_guest: FromGuest::new(BUFFER_BYTES),
             backlog: VecDeque::new(),
-            shutdown_sent: false,
         }
     }
 
@@ -123,12 +92,11 @@ impl Connection {
     /// Whether a packet with these ports belongs to this connection.
     #[must_use]
     pub fn owns(&self, header: &Header) -> bool {
-        header.source_port == CHANNEL_PORT
-            && header.destination_port == self.port
-            && !matches!(
-                self.state,
-                State::Connecting { .. } | State::GuestClosed | State::Finished
-            )
+        let known = !matches!(
+            self.state,
+            State::Connecting { .. } | State::GuestClosed | State::Finished
+        );
+        known && header.source_port == CHANNEL_PORT && header.destination_port == self.port
     }
 
     /// Nothing is left to do: the socket can be closed.
@@ -162,22 +130,7 @@ impl Connection {
     /// Whether data from the host could be passed on.
     #[must_use]
     pub fn wants_read(&self) -> bool {
-        self.state == State::Open && self.credit() > 0
-    }
-
-    /// Whether an rx buffer may be needed now.
-    #[must_use]
-    pub fn has_rx_work(&self) -> bool {
-        match self.state {
-            State::Connecting { not_before } => not_before.is_none_or(|at| Instant::now() >= at),
-            State::HostClosed => true,
-            State::Open => {
-                self.update_due
-                    || self.wants_read()
-                    || (self.guest_buffer != 0 && !self.credit_asked)
-            }
-            State::Requested | State::GuestClosed | State::Finished => false,
-        }
+        self.state == State::Open && self.to_guest.free() > 0
     }
 
     /// Whether data from the guest waits for the host.
@@ -186,33 +139,44 @@ impl Connection {
         !self.backlog.is_empty()
     }
 
-    /// Bytes the guest can still take.
-    fn credit(&self) -> u32 {
-        let in_flight = self.sent - self.guest_forwarded;
-        self.guest_buffer.saturating_sub(in_flight.0)
+    /// Whether an rx buffer may be needed now.
+    #[must_use]
+    pub fn has_rx_work(&self) -> bool {
+        match self.state {
+            State::Connecting { not_before } => not_before.is_none_or(|at| Instant::now() >= at),
+            State::HostClosed { .. } => true,
+            State::Open => {
+                self.from_guest.update_due() || self.wants_read() || self.to_guest.should_ask()
+            }
+            State::Requested | State::GuestClosed | State::Finished => false,
+        }
     }
 
     /// The next packet without data that the guest should get.
     pub fn next_control(&mut self) -> Option<Header> {
+        if !self.has_rx_work() {
+            return None;
+        }
         let operation = match self.state {
-            State::Connecting { not_before } => {
-                if not_before.is_some_and(|at| Instant::now() < at) {
-                    return None;
-                }
+            State::Connecting { .. } => {
                 self.state = State::Requested;
                 Operation::Request
             }
-            State::HostClosed if !self.shutdown_sent => {
-                self.shutdown_sent = true;
+            State::HostClosed {
+                shutdown_sent: false,
+            } => {
+                self.state = State::HostClosed {
+                    shutdown_sent: true,
+                };
                 Operation::Shutdown
             }
-            State::HostClosed => {
+            State::HostClosed { .. } => {
                 self.state = State::Finished;
                 Operation::Reset
             }
-            State::Open if self.update_due => Operation::CreditUpdate,
-            State::Open if self.guest_buffer != 0 && self.credit() == 0 && !self.credit_asked => {
-                self.credit_asked = true;
+            State::Open if self.from_guest.update_due() => Operation::CreditUpdate,
+            State::Open if self.to_guest.should_ask() => {
+                self.to_guest.asked();
                 Operation::CreditRequest
             }
             _ => return None,
@@ -222,35 +186,36 @@ impl Connection {
 
     /// The header of a packet sent now.
     pub fn header(&mut self, operation: Operation) -> Header {
-        self.told = self.forwarded;
-        self.update_due = false;
+        let (buffer_bytes, forwarded) = self.from_guest.tell();
         Header {
             source_port: self.port,
             destination_port: CHANNEL_PORT,
             operation,
-            flags: if operation == Operation::Shutdown {
-                SHUTDOWN_BOTH
-            } else {
-                0
+            flags: match operation {
+                Operation::Shutdown => SHUTDOWN_BOTH,
+                _ => 0,
             },
-            buffer_bytes: BUFFER_BYTES,
-            forwarded: self.forwarded.0,
+            buffer_bytes,
+            forwarded,
         }
     }
 
     /// Reads what the host has to say into `target`, as far as the guest has credit.
     pub fn read_host<B: BitmapSlice>(&mut self, target: &VolatileSlice<'_, B>) -> HostRead {
-        let length = target.len().min(self.credit() as usize);
+        let length = target.len().min(self.to_guest.free() as usize);
         let Ok(mut target) = target.subslice(0, length) else {
             return HostRead::Empty;
         };
+        if length == 0 {
+            return HostRead::Empty;
+        }
         match self.socket.as_fd().read_volatile(&mut target) {
             Ok(0) => self.host_closed(),
             Ok(read) => {
-                // `read` is at most the credit, a u32.
+                // At most the credit, a u32.
                 #[expect(clippy::cast_possible_truncation)]
                 let read = read as u32;
-                self.sent += read;
+                self.to_guest.sent(read);
                 HostRead::Data(read)
             }
             Err(VolatileMemoryError::IOError(error))
@@ -266,7 +231,9 @@ impl Connection {
     }
 
     fn host_closed(&mut self) -> HostRead {
-        self.state = State::HostClosed;
+        self.state = State::HostClosed {
+            shutdown_sent: false,
+        };
         self.backlog = VecDeque::new();
         HostRead::Closed
     }
@@ -280,15 +247,14 @@ impl Connection {
         header: &Header,
         data: Option<&VolatileSlice<'_, B>>,
     ) -> Result<bool, CreditError> {
-        self.take_credit(header)?;
+        self.to_guest.told(header.buffer_bytes, header.forwarded)?;
         match header.operation {
             Operation::Response if self.state == State::Requested => self.state = State::Open,
             Operation::Reset if self.state == State::Requested => {
+                self.to_guest = ToGuest::default();
                 self.state = State::Connecting {
                     not_before: Some(Instant::now() + RETRY_AFTER),
                 };
-                self.sent = Wrapping(0);
-                self.guest_forwarded = Wrapping(0);
             }
             Operation::Reset => self.guest_closed(),
             Operation::Shutdown => {
@@ -300,45 +266,26 @@ impl Connection {
                     self.take_data(data)?;
                 }
             }
-            Operation::CreditRequest => self.update_due = true,
+            Operation::CreditRequest => self.from_guest.requested(),
             Operation::Request | Operation::Response | Operation::CreditUpdate => {}
         }
         Ok(false)
     }
 
     /// The guest is done: what it sent before is still the host's.
-    pub fn guest_closed(&mut self) {
-        self.state = if self.backlog.is_empty() || self.state == State::HostClosed {
+    fn guest_closed(&mut self) {
+        self.state = if self.backlog.is_empty() {
             State::Finished
         } else {
             State::GuestClosed
         };
     }
 
-    fn take_credit(&mut self, header: &Header) -> Result<(), CreditError> {
-        let before = self.sent - self.guest_forwarded;
-        let after = self.sent - Wrapping(header.forwarded);
-        if after > before {
-            return Err(CreditError::Unsent);
-        }
-        self.guest_forwarded = Wrapping(header.forwarded);
-        self.guest_buffer = header.buffer_bytes;
-        if self.credit() > 0 {
-            self.credit_asked = false;
-        }
-        Ok(())
-    }
-
     fn take_data<B: BitmapSlice>(
         &mut self,
         data: &VolatileSlice<'_, B>,
     ) -> Result<(), CreditError> {
-        let free = BUFFER_BYTES.saturating_sub((self.received - self.forwarded).0);
-        let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
-        if length > free {
-            return Err(CreditError::Overrun { length, free });
-        }
-        self.received += length;
+        self.from_guest.received(data.len())?;
         let mut copy = [0u8; COPY_BYTES];
         let mut offset = 0;
         while offset < data.len() {
@@ -361,7 +308,7 @@ impl Connection {
                 None => break,
             }
         }
-        if self.state != State::HostClosed {
+        if !matches!(self.state, State::HostClosed { .. }) {
             self.backlog.extend(rest);
         }
     }
@@ -374,18 +321,16 @@ impl Connection {
             SendFlags::NOSIGNAL | SendFlags::DONTWAIT,
         ) {
             Ok(written) => {
-                // At most what the guest had credit for, a u32.
-                #[expect(clippy::cast_possible_truncation)]
-                let count = written as u32;
-                self.forwarded += count;
-                if (self.forwarded - self.told).0 >= BUFFER_BYTES / 2 {
-                    self.update_due = true;
-                }
+                self.from_guest.forwarded(written);
                 Some(written)
             }
             Err(Errno::AGAIN | Errno::INTR) => None,
             Err(_) => {
-                self.host_closed();
+                if self.state == State::Open {
+                    self.host_closed();
+                } else {
+                    self.state = State::Finished;
+                }
                 None
             }
         }
@@ -396,11 +341,8 @@ impl Connection {
         while !self.backlog.is_empty() {
             let mut backlog = std::mem::take(&mut self.backlog);
             let written = self.write_host(backlog.as_slices().0);
-            let closed = self.state == State::HostClosed;
-            if let Some(written) = written {
-                backlog.drain(..written);
-            }
-            if !closed {
+            backlog.drain(..written.unwrap_or(0));
+            if matches!(self.state, State::Open | State::GuestClosed) {
                 self.backlog = backlog;
             }
             if written.is_none() {

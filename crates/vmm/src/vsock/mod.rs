@@ -5,10 +5,12 @@
 //! is a [`Violation`], which ends the VM and nothing else.
 
 pub mod connection;
+pub mod credit;
 pub mod header;
 
 use crate::memory::Ram;
-use connection::{Connection, CreditError, HostRead};
+use connection::{Connection, HostRead};
+use credit::CreditError;
 use header::{Header, HeaderError, Operation};
 use std::collections::VecDeque;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -163,7 +165,11 @@ impl Vsock {
     /// When a refused connection request is due again.
     #[must_use]
     pub fn retry_at(&self) -> Option<Instant> {
-        self.connection.as_ref()?.retry_at()
+        // Without an rx buffer it would be due over and over.
+        self.connection
+            .as_ref()
+            .filter(|_| self.rx_room)?
+            .retry_at()
     }
 
     /// Moves everything that can be moved, both ways. `tx_is_news`: returned tx buffers
