@@ -1,5 +1,6 @@
 //! Devices: what the platform offers beside memory.
 
+mod handshake;
 pub(crate) mod interrupts;
 pub(crate) mod platform;
 mod port;

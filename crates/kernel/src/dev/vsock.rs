@@ -1,6 +1,7 @@
 //! The vsock device: one connection at a time, opened by the host.
 #![expect(unsafe_code, reason = "device memory and DMA")]
 
+use super::handshake::SteppedTransport;
 use crate::boot::VirtioMmio;
 use alloc::alloc::{alloc_zeroed, dealloc};
 use core::alloc::Layout;
@@ -75,7 +76,7 @@ pub(crate) enum Event {
 
 /// The device and its one connection.
 pub(crate) struct Vsock {
-    driver: VirtIOSocket<KernelHal, MmioTransport<'static>, RX_BUFFER_BYTES>,
+    driver: VirtIOSocket<KernelHal, SteppedTransport, RX_BUFFER_BYTES>,
     connection: Option<ConnectionInfo>,
     /// Bytes received since the host was last told.
     unreported: u32,
@@ -89,7 +90,7 @@ impl Vsock {
         // SAFETY: the boot information placed the registers among the devices (checked
         // there), where nothing else lives, and they stay mapped for ever.
         let transport = unsafe { MmioTransport::new(header, device.bytes as usize) }.ok()?;
-        let driver = VirtIOSocket::new(transport).ok()?;
+        let driver = VirtIOSocket::new(SteppedTransport(transport)).ok()?;
         let notify = (device.base + QUEUE_NOTIFY) as *mut u32;
         Some(Self { driver, connection: None, unreported: 0, notify })
     }
