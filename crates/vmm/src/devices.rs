@@ -59,7 +59,7 @@ impl Devices {
     }
 
     /// The guest writes `data` to an I/O port.
-    pub fn write_port(&mut self, _ram: &Ram, port: u16, data: &[u8]) -> Request {
+    pub fn write_port(&mut self, port: u16, data: &[u8]) -> Request {
         if let Some(register) = Serial::register(port) {
             for byte in data {
                 self.serial.write(register, *byte);

@@ -9,11 +9,11 @@ use std::os::fd::{FromRawFd, IntoRawFd};
 /// The only version of the KVM interface there is.
 const API_VERSION: i32 = 12;
 
-/// Opens `/dev/kvm`.
+/// Opens `/dev/kvm`. That it opens says nothing about what it can do: measure that.
 ///
 /// # Errors
 /// [`VmmError::KvmMissing`], [`VmmError::KvmPermission`], [`VmmError::KvmUnusable`].
-pub(crate) fn open() -> Result<File> {
+pub fn open_kvm() -> Result<File> {
     let file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -28,12 +28,16 @@ pub(crate) fn open() -> Result<File> {
     let duplicate = file
         .try_clone()
         .map_err(|error| VmmError::os("dup of /dev/kvm", error))?;
-    // SAFETY: the number is that of an open file that is given up here.
-    let kvm = unsafe { Kvm::from_raw_fd(duplicate.into_raw_fd()) };
-    match kvm.get_api_version() {
+    match from_file(duplicate).get_api_version() {
         API_VERSION => Ok(file),
         version => Err(VmmError::KvmUnusable {
             cause: format!("API version {version} instead of {API_VERSION}"),
         }),
     }
+}
+
+/// Takes an open KVM device.
+pub(crate) fn from_file(file: File) -> Kvm {
+    // SAFETY: the number is that of an open file that is given up here.
+    unsafe { Kvm::from_raw_fd(file.into_raw_fd()) }
 }

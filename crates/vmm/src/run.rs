@@ -58,7 +58,7 @@ impl Vm {
     fn enter(&mut self, control: Option<BorrowedFd<'_>>) -> Result<Option<Stop>> {
         let ram = self.memory.ram();
         let request = match self.vcpu.run() {
-            Ok(VcpuExit::IoOut(port, data)) => self.devices.write_port(ram, port, data),
+            Ok(VcpuExit::IoOut(port, data)) => self.devices.write_port(port, data),
             Ok(VcpuExit::IoIn(port, data)) => {
                 self.devices.read_port(port, data);
                 Request::None
@@ -78,6 +78,7 @@ impl Vm {
             Ok(VcpuExit::Hlt) => Request::Idle(IDLE_FOREVER_US),
             Ok(VcpuExit::Intr) => return self.kicked(control),
             Ok(VcpuExit::Shutdown) => Request::End(cpu_failure("triple fault")),
+            Ok(VcpuExit::InternalError) => Request::End(self.internal_error()),
             Ok(other) => Request::End(cpu_failure(&format!("{other:?}"))),
             Err(error) if error.errno() == libc::EINTR => return self.kicked(control),
             Err(error) => Request::End(cpu_failure(&format!("KVM_RUN: {error}"))),
@@ -94,6 +95,23 @@ impl Vm {
             Request::End(reason) => return Ok(Some(Stop::Ended(reason))),
         }
         Ok(None)
+    }
+
+    /// What KVM says about an internal error: most often an instruction it cannot emulate.
+    fn internal_error(&mut self) -> ExitReason {
+        /// `KVM_INTERNAL_ERROR_EMULATION`, where flags, size and bytes follow.
+        const EMULATION: u32 = 1;
+        let run = self.vcpu.get_kvm_run();
+        // SAFETY: the exit reason says that this member of the union is filled in, and
+        // any bytes are a valid value of it.
+        let details = unsafe { run.__bindgen_anon_1.internal };
+        let words = details.data.len().min(details.ndata as usize);
+        let words = &details.data[..words];
+        cpu_failure(&if details.suberror == EMULATION {
+            format!("KVM cannot emulate the instruction at rip (details {words:x?})")
+        } else {
+            format!("KVM internal error {} ({words:x?})", details.suberror)
+        })
     }
 
     /// A signal took the vCPU out of the guest: see which socket it was.

@@ -1,7 +1,8 @@
 //! A template: the memory and state of a paused VM that forks start from.
 
 use crate::memory::MemoryLayout;
-use crate::process::host::{Snapshot, SnapshotMemory, VmProcess};
+use crate::process::config::{Snapshot, SnapshotMemory};
+use crate::process::host::VmProcess;
 use crate::snapshot::VmState;
 use crate::snapshot::working_set::WorkingSet;
 use crate::{Result, VmmError};

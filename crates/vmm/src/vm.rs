@@ -10,7 +10,7 @@ use crate::serial::Serial;
 use crate::snapshot::VmState;
 use crate::snapshot::vcpu::{self as vcpu_state, VcpuState};
 use crate::{Result, VmmError};
-use kvm_ioctls::{Kvm, VcpuFd, VmFd};
+use kvm_ioctls::{VcpuFd, VmFd};
 use std::fs::File;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -35,12 +35,13 @@ pub struct BlankVm {
 }
 
 impl BlankVm {
-    /// Creates VM and vCPU on `kvm`. No interrupt controller: besides not being needed,
+    /// Creates VM and vCPU on `kvm`, an open KVM device. No interrupt controller: besides not being needed,
     /// it would make memory slots cost milliseconds on software KVM.
     ///
     /// # Errors
     /// [`VmmError::Kvm`].
-    pub fn create(kvm: &Kvm) -> Result<Self> {
+    pub fn create(kvm: File) -> Result<Self> {
+        let kvm = crate::kvm::from_file(kvm);
         let kick = Kick::block()?;
         let vm = kvm.create_vm().map_err(VmmError::kvm("KVM_CREATE_VM"))?;
         let mut vcpu = vm
@@ -61,7 +62,7 @@ impl BlankVm {
             vm,
             kick,
             tsc_khz,
-            msrs: vcpu_state::saved_msrs(kvm)?,
+            msrs: vcpu_state::saved_msrs(&kvm)?,
         })
     }
 

@@ -20,6 +20,67 @@ fn the_jail_is_complete_when_started_as_root() {
 }
 
 #[test]
+fn the_kernel_sees_the_process_confined() {
+    let Some(launcher) = launcher() else { return };
+    let (vm, _host) = boot(&launcher, &small_guest::spin());
+    let status = std::fs::read_to_string(format!("/proc/{}/status", vm.id())).expect("status");
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.expect("a field of status").trim().to_owned()
+    };
+    assert_eq!(field("NoNewPrivs:"), "1");
+    assert_eq!(field("Seccomp:"), "2");
+    for set in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
+        assert_eq!(field(set), "0000000000000000", "{set}");
+    }
+    if rustix::process::geteuid().is_root() {
+        assert_eq!(field("CapBnd:"), "0000000000000000");
+        assert_eq!(field("Uid:"), "65534\t65534\t65534\t65534");
+        assert_eq!(field("Groups:"), "");
+        let files = std::fs::read_dir(format!("/proc/{}/fd", vm.id())).expect("fd");
+        // Streams, control, VM, vCPU, page map, usage, and the memory and channel of the VM.
+        assert!(files.count() <= 12);
+    }
+}
+
+/// Not a test: a host for the test below, which kills it.
+#[test]
+#[ignore = "started by the_death_of_the_host_is_the_death_of_its_vms"]
+fn host_to_be_killed() {
+    let Some(launcher) = launcher() else { return };
+    let (vm, _host) = boot(&launcher, &small_guest::spin());
+    println!("\nVM {}", vm.id());
+    std::thread::sleep(Duration::from_secs(60));
+}
+
+#[test]
+fn the_death_of_the_host_is_the_death_of_its_vms() {
+    use std::io::{BufRead, BufReader};
+    if launcher().is_none() {
+        return;
+    }
+    let mut host = std::process::Command::new(std::env::current_exe().expect("a program"))
+        .args(["--exact", "host_to_be_killed", "--ignored", "--nocapture"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("a host");
+    let output = BufReader::new(host.stdout.take().expect("piped"));
+    let id = output
+        .lines()
+        .map_while(Result::ok)
+        .find_map(|line| line.strip_prefix("VM ")?.parse().ok())
+        .and_then(rustix::process::Pid::from_raw)
+        .expect("a VM");
+    host.kill().expect("kill");
+    host.wait().expect("wait");
+    eventually("the end of the VM", || {
+        rustix::process::test_kill_process(id)
+            .is_err()
+            .then_some(())
+    });
+}
+
+#[test]
 fn the_channel_echoes() {
     let Some(launcher) = launcher() else { return };
     let (_vm, mut host) = boot(&launcher, &small_guest::echo());

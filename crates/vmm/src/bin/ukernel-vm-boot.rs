@@ -6,7 +6,6 @@
 //! one after the other, with times; `--channel` listens on a Unix socket and hands its
 //! first connection to the guest as it is.
 
-use kvm_ioctls::Kvm;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -61,9 +60,8 @@ fn options() -> Result<Options, Failure> {
 fn main() -> Result<(), Failure> {
     let options = options()?;
     let started = Instant::now();
-    let kvm = Kvm::new()?;
     // First, so that the signal it uses is blocked in every thread.
-    let blank = BlankVm::create(&kvm)?;
+    let blank = BlankVm::create(ukernel_vmm::open_kvm()?)?;
     let image = options.image.as_ref().map(File::open).transpose()?;
     let image_bytes = match &image {
         Some(file) => file.metadata()?.len(),

@@ -14,10 +14,9 @@ use crate::snapshot::working_set::WorkingSet;
 use crate::usage::MemoryUsage;
 use crate::vm::{BlankVm, Vm};
 use crate::{Result, VmmError};
-use kvm_ioctls::Kvm;
 use rustix::event::{PollFd, PollFlags, poll};
 use std::fs::File;
-use std::os::fd::{AsFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
 /// Runs this process as a VM and ends it. The program calls this when it was started by
@@ -52,11 +51,7 @@ fn serve() -> Result<()> {
             cause: "the first command must be Prepare",
         });
     };
-    let kvm = next(&mut files)?.into_raw_fd();
-    // SAFETY: the number is that of a file this process has just received and given up.
-    let kvm = unsafe { Kvm::from_raw_fd(kvm) };
-    let blank = BlankVm::create(&kvm)?;
-    drop(kvm);
+    let blank = BlankVm::create(next(&mut files)?.into())?;
     blank.watch_control(control.as_fd())?;
     let process = Process {
         pagemap: PageMap::open().ok(),

@@ -1,86 +1,28 @@
 //! The side that owns VMs.
 
+use super::config::{BootConfig, ForkConfig, Snapshot, SnapshotMemory};
 use super::launcher::Launcher;
-use super::message::{Command, Notice, Reply, StartTimes, Stats, receive, send};
-use crate::exit::{Ending, ExitReason};
+use super::message::{Command, Notice, Reply, StartTimes, Stats, send};
+use crate::exit::Ending;
 use crate::jail::JailReport;
 use crate::memory::{MemoryLayout, create_ram};
 use crate::snapshot::working_set::WorkingSet;
-use crate::template::Template;
 use crate::{Result, VmmError};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::process::ExitStatusExt;
 use std::process::Child;
 use std::time::{Duration, Instant};
-
-/// How long a VM process may take to answer. Generous: hosts are shared.
-const ANSWER: Duration = Duration::from_secs(20);
-
-/// How long an exited process may take to be gone.
-const REAP: Duration = Duration::from_secs(20);
-
-/// What to boot.
-#[derive(Debug)]
-pub struct BootConfig<'a> {
-    /// The kernel: an x86-64 ELF with a PVH note.
-    pub kernel: &'a File,
-    /// The image, placed at the top of memory.
-    pub image: Option<&'a File>,
-    /// Guest memory with the image, in MiB.
-    pub memory_mib: u32,
-    /// Added to the kernel's command line.
-    pub command_line: &'a str,
-    /// The guest's end of the channel.
-    pub channel: Option<OwnedFd>,
-}
-
-/// What to fork.
-#[derive(Debug)]
-pub struct ForkConfig<'a> {
-    /// Where the VM comes from.
-    pub template: &'a Template,
-    /// The file of written pages, when restoring a snapshot of a fork, and the state
-    /// that goes with it.
-    pub snapshot: Option<(&'a File, &'a [u8])>,
-    /// The guest's end of the channel.
-    pub channel: Option<OwnedFd>,
-    /// Wait for [`VmProcess::resume`] before running.
-    pub paused: bool,
-}
-
-/// A snapshot of a paused VM.
-#[derive(Debug)]
-pub struct Snapshot {
-    /// Registers and devices, encoded.
-    pub state: Vec<u8>,
-    /// Its memory.
-    pub memory: SnapshotMemory,
-}
-
-/// The memory of a snapshot.
-#[derive(Debug)]
-pub enum SnapshotMemory {
-    /// All of RAM, of a cold boot: the memfd the VM still runs on.
-    Full(File),
-    /// The pages a fork wrote; they mean nothing without its template.
-    Pages {
-        /// Number of pages.
-        count: u64,
-    },
-}
 
 /// A VM process. Dropping it kills the process and waits for its end.
 #[derive(Debug)]
 pub struct VmProcess {
     launcher: Launcher,
-    child: Child,
-    pidfd: OwnedFd,
-    control: OwnedFd,
-    jail: Option<JailReport>,
-    ending: Option<Ending>,
+    pub(super) child: Child,
+    pub(super) pidfd: OwnedFd,
+    pub(super) control: OwnedFd,
+    pub(super) jail: Option<JailReport>,
+    pub(super) ending: Option<Ending>,
     ram: Option<File>,
 }
 
@@ -218,7 +160,7 @@ impl VmProcess {
     /// an empty file, open for writing, at its start.
     ///
     /// The memory of a cold boot is not copied: it is the memory the VM runs on. Make it
-    /// a [`Template`], which ends this VM, or copy it before resuming.
+    /// a [`Template`](crate::Template), which ends this VM, or copy it before resuming.
     ///
     /// # Errors
     /// [`VmmError::Remote`] if the VM runs or its channel is open, and those of every
@@ -330,85 +272,6 @@ impl VmProcess {
             _ => Err(unexpected()),
         }
     }
-
-    /// Sends a command and waits for its answer.
-    fn ask(
-        &mut self,
-        name: &'static str,
-        command: &Command,
-        files: &[BorrowedFd<'_>],
-    ) -> Result<Reply> {
-        self.wait_ready()?;
-        if let Err(error) = send(self.control.as_fd(), command, files) {
-            // It may have ended just now; its last words say why.
-            return Err(match self.wait_ending(Duration::ZERO)? {
-                Some(ending) => VmmError::Ended(Box::new(ending)),
-                None => error,
-            });
-        }
-        match self.answer(name)? {
-            Reply::Failed(cause) => Err(VmmError::Remote(cause)),
-            reply => Ok(reply),
-        }
-    }
-
-    /// Waits for the answer to a command.
-    fn answer(&mut self, name: &'static str) -> Result<Reply> {
-        if let Some(ending) = &self.ending {
-            return Err(VmmError::Ended(Box::new(ending.clone())));
-        }
-        match self.notice(Instant::now() + ANSWER)? {
-            Some(Notice::Reply(reply)) => Ok(reply),
-            Some(Notice::Exited(ending)) => {
-                self.ending = Some(ending.clone());
-                let _ = self.reap();
-                Err(VmmError::Ended(Box::new(ending)))
-            }
-            None => Err(VmmError::Unresponsive {
-                command: name,
-                waited_ms: u64::try_from(ANSWER.as_millis()).unwrap_or(u64::MAX),
-            }),
-        }
-    }
-
-    /// The next thing the process says; `None` if it says nothing until `until`.
-    fn notice(&mut self, until: Instant) -> Result<Option<Notice>> {
-        if !wait_readable(self.control.as_fd(), until)? {
-            return Ok(None);
-        }
-        match receive::<Notice>(self.control.as_fd())? {
-            Some((notice, _)) => Ok(Some(notice)),
-            None => {
-                let ending = self.reap()?;
-                Err(VmmError::Ended(Box::new(ending)))
-            }
-        }
-    }
-
-    /// Waits for the end of a process that is ending, and says how it was.
-    fn reap(&mut self) -> Result<Ending> {
-        if !wait_readable(self.pidfd.as_fd(), Instant::now() + REAP)? {
-            return Err(VmmError::Unresponsive {
-                command: "its end",
-                waited_ms: u64::try_from(REAP.as_millis()).unwrap_or(u64::MAX),
-            });
-        }
-        let status = self
-            .child
-            .wait()
-            .map_err(|error| VmmError::os("waiting for a VM process", error))?;
-        Ok(self
-            .ending
-            .get_or_insert_with(|| Ending {
-                reason: ExitReason::Killed {
-                    signal: status.signal(),
-                    status: status.code(),
-                },
-                registers: None,
-                serial_tail: Vec::new(),
-            })
-            .clone())
-    }
 }
 
 impl AsFd for VmProcess {
@@ -425,26 +288,8 @@ impl Drop for VmProcess {
     }
 }
 
-fn unexpected() -> VmmError {
+pub(super) fn unexpected() -> VmmError {
     VmmError::Protocol {
         cause: "an answer does not belong to its command",
-    }
-}
-
-/// Waits until `file` is readable or closed; `false` if that is not so at `until`.
-fn wait_readable(file: BorrowedFd<'_>, until: Instant) -> Result<bool> {
-    loop {
-        let left = until.saturating_duration_since(Instant::now());
-        let timeout = Timespec {
-            tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
-            tv_nsec: left.subsec_nanos().into(),
-        };
-        let mut files = [PollFd::from_borrowed_fd(file, PollFlags::IN)];
-        match poll(&mut files, Some(&timeout)) {
-            Ok(0) => return Ok(false),
-            Ok(_) => return Ok(true),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(VmmError::os("poll", error)),
-        }
     }
 }

@@ -70,7 +70,7 @@ impl Launcher {
     /// [`VmmError::KvmMissing`], [`VmmError::KvmPermission`], [`VmmError::KvmUnusable`],
     /// [`VmmError::Os`].
     pub fn new(options: LauncherOptions) -> Result<Self> {
-        let kvm = crate::kvm::open()?;
+        let kvm = crate::kvm::open_kvm()?;
         let (requests, received) = channel::<Request>();
         let command = options.clone();
         std::thread::Builder::new()

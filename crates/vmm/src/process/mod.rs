@@ -13,6 +13,8 @@
 //! ```
 
 pub mod child;
+pub mod config;
+mod exchange;
 pub mod host;
 pub mod launcher;
 pub mod message;

@@ -38,7 +38,7 @@ pub struct VcpuState {
     msrs: Vec<kvm_msr_entry>,
 }
 
-/// The registers of [`SAVED_MSRS`] this host's KVM knows.
+/// The model-specific registers to save that this host's KVM knows.
 ///
 /// # Errors
 /// [`VmmError::Kvm`].

@@ -1,0 +1,116 @@
+//! Commands and answers, with every way the other side can fail to answer: late, dead, or
+//! with its last words.
+
+use super::host::VmProcess;
+use super::message::{Command, Notice, Reply, receive, send};
+use crate::exit::{Ending, ExitReason};
+use crate::{Result, VmmError};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::time::{Duration, Instant};
+
+/// How long a VM process may take to answer. Generous: hosts are shared.
+const ANSWER: Duration = Duration::from_secs(20);
+
+/// How long an exited process may take to be gone.
+const REAP: Duration = Duration::from_secs(20);
+
+impl VmProcess {
+    /// Sends a command and waits for its answer.
+    pub(super) fn ask(
+        &mut self,
+        name: &'static str,
+        command: &Command,
+        files: &[BorrowedFd<'_>],
+    ) -> Result<Reply> {
+        self.wait_ready()?;
+        if let Err(error) = send(self.control.as_fd(), command, files) {
+            // It may have ended just now; its last words say why.
+            return Err(match self.wait_ending(Duration::ZERO)? {
+                Some(ending) => VmmError::Ended(Box::new(ending)),
+                None => error,
+            });
+        }
+        match self.answer(name)? {
+            Reply::Failed(cause) => Err(VmmError::Remote(cause)),
+            reply => Ok(reply),
+        }
+    }
+
+    /// Waits for the answer to a command.
+    pub(super) fn answer(&mut self, name: &'static str) -> Result<Reply> {
+        if let Some(ending) = &self.ending {
+            return Err(VmmError::Ended(Box::new(ending.clone())));
+        }
+        match self.notice(Instant::now() + ANSWER)? {
+            Some(Notice::Reply(reply)) => Ok(reply),
+            Some(Notice::Exited(ending)) => {
+                self.ending = Some(ending.clone());
+                let _ = self.reap();
+                Err(VmmError::Ended(Box::new(ending)))
+            }
+            None => Err(VmmError::Unresponsive {
+                command: name,
+                waited_ms: u64::try_from(ANSWER.as_millis()).unwrap_or(u64::MAX),
+            }),
+        }
+    }
+
+    /// The next thing the process says; `None` if it says nothing until `until`.
+    pub(super) fn notice(&mut self, until: Instant) -> Result<Option<Notice>> {
+        if !wait_readable(self.control.as_fd(), until)? {
+            return Ok(None);
+        }
+        match receive::<Notice>(self.control.as_fd())? {
+            Some((notice, _)) => Ok(Some(notice)),
+            None => {
+                let ending = self.reap()?;
+                Err(VmmError::Ended(Box::new(ending)))
+            }
+        }
+    }
+
+    /// Waits for the end of a process that is ending, and says how it was.
+    pub(super) fn reap(&mut self) -> Result<Ending> {
+        if !wait_readable(self.pidfd.as_fd(), Instant::now() + REAP)? {
+            return Err(VmmError::Unresponsive {
+                command: "its end",
+                waited_ms: u64::try_from(REAP.as_millis()).unwrap_or(u64::MAX),
+            });
+        }
+        let status = self
+            .child
+            .wait()
+            .map_err(|error| VmmError::os("waiting for a VM process", error))?;
+        Ok(self
+            .ending
+            .get_or_insert_with(|| Ending {
+                reason: ExitReason::Killed {
+                    signal: status.signal(),
+                    status: status.code(),
+                },
+                registers: None,
+                serial_tail: Vec::new(),
+            })
+            .clone())
+    }
+}
+
+/// Waits until `file` is readable or closed; `false` if that is not so at `until`.
+fn wait_readable(file: BorrowedFd<'_>, until: Instant) -> Result<bool> {
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let timeout = Timespec {
+            tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
+            tv_nsec: left.subsec_nanos().into(),
+        };
+        let mut files = [PollFd::from_borrowed_fd(file, PollFlags::IN)];
+        match poll(&mut files, Some(&timeout)) {
+            Ok(0) => return Ok(false),
+            Ok(_) => return Ok(true),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(VmmError::os("poll", error)),
+        }
+    }
+}
