@@ -81,6 +81,32 @@ fn the_death_of_the_host_is_the_death_of_its_vms() {
 }
 
 #[test]
+fn a_vm_joins_the_control_group_it_is_given() {
+    if launcher().is_none() {
+        return;
+    }
+    let name = format!("ukernel-vmm-test-{}", std::process::id());
+    let Some(group) = ["/sys/fs/cgroup", "/sys/fs/cgroup/pids"]
+        .iter()
+        .map(std::path::Path::new)
+        .filter(|root| root.join("cgroup.procs").exists())
+        .map(|root| root.join(&name))
+        .find(|group| std::fs::create_dir(group).is_ok())
+    else {
+        println!("SKIPPED: no control group can be made here");
+        return;
+    };
+    let mut options = ukernel_vmm::LauncherOptions::new(env!("CARGO_BIN_EXE_ukernel-vm"), []);
+    options.cgroup = Some(group.clone());
+    let launcher = ukernel_vmm::Launcher::new(options).expect("launcher");
+    let vm = VmProcess::spawn(&launcher).expect("spawn");
+    let members = std::fs::read_to_string(group.join("cgroup.procs")).expect("members");
+    assert_eq!(members.trim(), vm.id().to_string());
+    drop(vm);
+    eventually("the end of the group", || std::fs::remove_dir(&group).ok());
+}
+
+#[test]
 fn the_channel_echoes() {
     let Some(launcher) = launcher() else { return };
     let (_vm, mut host) = boot(&launcher, &small_guest::echo());

@@ -102,3 +102,56 @@ pub(crate) fn close(user: u32) -> JailReport {
     report.note(Measure::Seccomp, seccomp::restrict());
     report
 }
+
+#[cfg(test)]
+mod tests {
+    //! Each attempt runs in a process of its own, which jails itself and then tries.
+
+    use super::*;
+    use std::os::unix::process::ExitStatusExt;
+
+    /// Runs the ignored test `attempt` in another process, and says what ended it.
+    fn signal_of(attempt: &str) -> Option<i32> {
+        let status = std::process::Command::new(std::env::current_exe().expect("a program"))
+            .args(["--exact", &format!("jail::tests::{attempt}"), "--ignored"])
+            .stdout(std::process::Stdio::null())
+            .status()
+            .expect("a process");
+        status.signal()
+    }
+
+    macro_rules! attempts {
+        ($($name:ident: $attempt:expr;)+) => {
+            $(
+                #[test]
+                #[ignore = "ends its process; started by what_is_not_allowed_ends_the_process"]
+                fn $name() {
+                    close(65_534);
+                    let _ = $attempt;
+                }
+            )+
+
+            #[test]
+            fn what_is_not_allowed_ends_the_process() {
+                $(assert_eq!(signal_of(stringify!($name)), Some(libc::SIGSYS), stringify!($name));)+
+            }
+        };
+    }
+
+    attempts! {
+        opens_a_file: std::fs::File::open("/etc/passwd");
+        looks_at_a_file: std::fs::metadata("/etc/passwd");
+        opens_a_socket: std::os::unix::net::UnixStream::pair();
+        connects: std::net::TcpStream::connect("127.0.0.1:1");
+        starts_a_process: std::process::Command::new("/bin/true").status();
+        starts_a_thread: std::thread::Builder::new().spawn(|| ());
+        makes_memory_executable: mprotect_executable();
+        signals_its_parent: rustix::process::getppid()
+            .map(|parent| rustix::process::kill_process(parent, rustix::process::Signal::KILL));
+    }
+
+    fn mprotect_executable() -> i32 {
+        // SAFETY: a null range of no length changes nothing, if it were allowed at all.
+        unsafe { libc::mprotect(std::ptr::null_mut(), 0, libc::PROT_EXEC) }
+    }
+}
