@@ -57,6 +57,7 @@ pub mod process;
 pub mod run;
 pub mod serial;
 pub mod snapshot;
+pub mod speed;
 mod template;
 mod usage;
 pub mod vm;
