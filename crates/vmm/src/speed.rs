@@ -9,8 +9,7 @@ use crate::{Result, VmmError};
 use kvm_bindings::{
     KVM_MAX_CPUID_ENTRIES, kvm_regs, kvm_segment, kvm_sregs, kvm_userspace_memory_region,
 };
-use kvm_ioctls::{Kvm, VcpuExit, VcpuFd, VmFd};
-use std::os::fd::{FromRawFd, IntoRawFd};
+use kvm_ioctls::{VcpuExit, VcpuFd, VmFd};
 use std::time::{Duration, Instant};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
 
@@ -70,18 +69,12 @@ pub fn measure() -> Result<Speed> {
 /// # Errors
 /// As [`measure`].
 pub fn tsc_khz() -> Result<u32> {
-    let kvm = open()?;
+    let kvm = crate::kvm::from_file(crate::open_kvm()?);
     let vm = kvm.create_vm().map_err(VmmError::kvm("KVM_CREATE_VM"))?;
     let vcpu = vm
         .create_vcpu(0)
         .map_err(VmmError::kvm("KVM_CREATE_VCPU"))?;
     Ok(crate::clock::tsc_khz(&vcpu))
-}
-
-fn open() -> Result<Kvm> {
-    let file = crate::kvm::open()?;
-    // SAFETY: the number is that of an open `/dev/kvm` that is given up here.
-    Ok(unsafe { Kvm::from_raw_fd(file.into_raw_fd()) })
 }
 
 fn measure_mode(mode: Mode) -> Result<f64> {
@@ -107,7 +100,7 @@ struct Guest {
 
 impl Guest {
     fn new(mode: Mode) -> Result<Self> {
-        let kvm = open()?;
+        let kvm = crate::kvm::from_file(crate::open_kvm()?);
         let vm = kvm.create_vm().map_err(VmmError::kvm("KVM_CREATE_VM"))?;
         let memory = GuestMemoryMmap::<()>::from_ranges(&[(GuestAddress(0), MEMORY_BYTES)])
             .map_err(memory_error)?;
