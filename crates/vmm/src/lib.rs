@@ -53,6 +53,7 @@ mod kick;
 mod kvm;
 pub mod memory;
 pub mod mmio;
+pub mod orphan;
 pub mod process;
 pub mod run;
 pub mod serial;
