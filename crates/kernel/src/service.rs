@@ -195,6 +195,7 @@ fn work(loaded: Arc<Loaded>) {
     platform::phase(BootPhase::Instantiated);
     WORKLOAD.get().is_up = true;
     task::wake_all();
+    let mut has_ended = false;
     loop {
         task::wait_until(None, || !WORKLOAD.get().jobs.is_empty());
         let Some(job) = WORKLOAD.get().jobs.pop_front() else { continue };
@@ -208,7 +209,16 @@ fn work(loaded: Arc<Loaded>) {
             }
             Job::Exec { id, source, name, args, interactive } => {
                 let outcome = match source_bytes(source) {
-                    Ok(source) => exec(&mut instance, id, name, source, args, interactive),
+                    // The exit was the outcome of the program that made it, of no other.
+                    Ok(_) if has_ended => {
+                        Outcome::Trapped { reason: "an earlier program ended the runtime".to_string() }
+                    }
+                    Ok(source) => {
+                        runtime::interrupt(false);
+                        let ran = instance.exec(id, name, source, args, interactive);
+                        has_ended = ran.is_err();
+                        outcome_of(ran)
+                    }
                     Err(error) => Outcome::Exception {
                         kind: "FileNotFoundError".to_string(),
                         message: format!("the source cannot be read: {}", file_error(error)),
@@ -228,16 +238,8 @@ fn source_bytes(source: Source) -> Result<Vec<u8>, TreeError> {
     }
 }
 
-fn exec(
-    instance: &mut Instance,
-    id: u32,
-    name: String,
-    source: Vec<u8>,
-    args: Vec<String>,
-    interactive: bool,
-) -> Outcome {
-    runtime::interrupt(false);
-    match instance.exec(id, name, source, args, interactive) {
+fn outcome_of(ran: Result<Outcome, RunError>) -> Outcome {
+    match ran {
         Ok(outcome) => outcome,
         Err(RunError::Exited(code)) => Outcome::Exited { code, value: None },
         Err(RunError::Trapped(reason)) => Outcome::Trapped { reason },

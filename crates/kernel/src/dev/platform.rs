@@ -4,7 +4,7 @@
 //! QEMU have neither ports nor anything else of ours: there the kernel halts until an
 //! interrupt and ends through the keyboard controller.
 
-use super::{interrupts, port};
+use super::{interrupts, port, serial};
 use crate::clock;
 use crate::local::Local;
 use ukernel_abi::layout::{
@@ -48,11 +48,13 @@ pub(crate) fn idle(deadline_ns: Option<u64>) {
     }
 }
 
-/// Ends the VM.
+/// Ends the VM. The keyboard controller's reset has no room for a reason, so it goes to the
+/// serial line first, where the host's Firecracker backend looks for it.
 pub(crate) fn exit(reason: GuestExit) -> ! {
     if is_embedded() {
         port::write_u32(PORT_EXIT, reason as u32);
     }
+    serial::line(format_args!("ukernel: exit {}", reason as u32));
     port::write_u8(PORT_I8042, I8042_RESET);
     loop {
         crate::stub::idle();
