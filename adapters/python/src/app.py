@@ -1,0 +1,41 @@
+"""The adapter: what the kernel calls, and nothing else.
+
+Importing this module happens once, when the image is built; the memory it leaves is what every
+VM starts with. So everything a program may import is imported here.
+"""
+
+import gc
+
+import absent
+import event_loop
+import identity
+import library
+import program
+from wit_world import exports
+from wit_world.exports import runtime
+
+library.load()
+absent.install()
+event_loop.install()
+
+
+class Runtime(exports.Runtime):
+    """The `runtime` interface of the ABI."""
+
+    def exec(self, request):
+        ended = program.run(request.name, request.source, request.args, request.interactive)
+        match ended:
+            case program.Exited(code, value):
+                return runtime.Outcome_Exited((code, value))
+            case program.Raised(kind, message):
+                return runtime.Outcome_Raised((kind, message))
+            case program.Interrupted():
+                return runtime.Outcome_Interrupted()
+
+    def resume(self):
+        identity.renew()
+
+
+# What is here now stays: the collector need not look at it, and forks do not write to it.
+gc.collect()
+gc.freeze()

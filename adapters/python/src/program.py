@@ -1,0 +1,138 @@
+"""Running one piece of code in the namespace that lasts.
+
+No part of this module knows of components, so it is tested with any Python.
+"""
+
+import ast
+import builtins
+import linecache
+import sys
+import traceback
+import types
+from dataclasses import dataclass
+
+# Longest printed value of a last expression, and longest message, in characters.
+MAX_TEXT = 100_000
+
+main = types.ModuleType("__main__")
+main.__builtins__ = builtins
+
+
+@dataclass
+class Exited:
+    """Ran to its end, or exited."""
+
+    code: int
+    value: str | None
+
+
+@dataclass
+class Raised:
+    """An exception nobody caught; its traceback is on stderr."""
+
+    kind: str
+    message: str
+
+
+@dataclass
+class Interrupted:
+    """Ended by the host."""
+
+
+def run(name, source, args, interactive):
+    """Runs `source` (bytes) and says how it ended. Never raises."""
+    sys.modules["__main__"] = main
+    main.__file__ = name
+    sys.argv = [name, *args]
+    try:
+        try:
+            code, last = compile_program(name, source, interactive)
+            exec(code, main.__dict__)
+            value = eval(last, main.__dict__) if last is not None else None
+            shown = None if value is None else clip(repr(value))
+            return Exited(0, shown)
+        finally:
+            flush()
+    except SystemExit as exit_:
+        return exited(exit_.code)
+    except KeyboardInterrupt as error:
+        report(error)
+        return Interrupted()
+    except BaseException as error:  # noqa: BLE001 - whatever a program raises ends here
+        report(error)
+        return Raised(type(error).__name__, message_of(error))
+
+
+def compile_program(name, source, interactive):
+    """The program's code, and that of a last expression whose value is wanted."""
+    remember(name, source)
+    tree = compile(source, name, "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
+    last = None
+    if interactive and tree.body and isinstance(tree.body[-1], ast.Expr):
+        last = compile(ast.Expression(tree.body.pop().value), name, "eval", dont_inherit=True)
+    return compile(tree, name, "exec", dont_inherit=True), last
+
+
+def remember(name, source):
+    """Lets tracebacks show the program's lines."""
+    text = source.decode("utf-8", "replace")
+    lines = [line + "\n" for line in text.split("\n")]
+    linecache.cache[name] = (len(source), None, lines, name)
+
+
+def exited(code):
+    """The exit code of `sys.exit(code)`, by the interpreter's own rules."""
+    if code is None:
+        return Exited(0, None)
+    if isinstance(code, int):
+        return Exited(max(-(2**31), min(2**31 - 1, code)), None)
+    print(code, file=sys.stderr)
+    flush()
+    return Exited(1, None)
+
+
+def report(error):
+    """Prints the traceback as the interpreter would, without this module's frames."""
+    try:
+        trace = error.__traceback__
+        while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+            trace = trace.tb_next
+        hook = sys.excepthook
+        if hook is sys.__excepthook__:
+            traceback.print_exception(type(error), error, trace)
+        else:
+            hook(type(error), error, trace)
+    except BaseException:  # noqa: BLE001 - a hook or a __str__ that fails must not end the VM
+        write_raw(f"{type(error).__name__} (and its report failed)\n")
+    flush()
+
+
+def message_of(error):
+    """The exception's text, whatever its `__str__` does."""
+    try:
+        return clip(str(error))
+    except BaseException:  # noqa: BLE001
+        return ""
+
+
+def clip(text):
+    """Text that fits a message and has no lone surrogates."""
+    if len(text) > MAX_TEXT:
+        text = text[:MAX_TEXT] + f"... ({len(text)} characters)"
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def write_raw(text):
+    try:
+        sys.__stderr__.write(text)
+    except BaseException:  # noqa: BLE001 - there is nobody left to tell
+        pass
+
+
+def flush():
+    """Sends what was printed on, whatever the program made of its streams."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BaseException:  # noqa: BLE001 - closed or replaced by something odd
+            pass

@@ -1,0 +1,93 @@
+"""What a program can ask of the kernel, beyond what Python offers.
+
+    import ukernel
+    ukernel.log.info("starting")
+    with ukernel.span("work"):
+        ukernel.event("half way", "50 %")
+    channel = ukernel.Channel("results")
+    channel.send(b"done")
+"""
+
+import asyncio
+import contextlib
+import types as _types
+
+import interrupt as _interrupt
+from wit_world.imports import ipc as _ipc
+from wit_world.imports import log as _log
+from wit_world.imports import task as _task
+from wit_world.imports import trace as _trace
+
+_spans = []
+
+
+def _logger(level):
+    def write(message):
+        _log.write(level, str(message))
+
+    return write
+
+
+log = _types.SimpleNamespace(
+    debug=_logger(_log.Level.DEBUG),
+    info=_logger(_log.Level.INFO),
+    warn=_logger(_log.Level.WARN),
+    error=_logger(_log.Level.ERROR),
+)
+
+
+@contextlib.contextmanager
+def span(name):
+    """A span of the trace, inside the one that is open."""
+    number = _trace.span_begin(name, _spans[-1] if _spans else None)
+    _spans.append(number)
+    try:
+        yield number
+    finally:
+        _spans.remove(number)
+        _trace.span_end(number)
+
+
+def event(name, detail=""):
+    """An event of the trace, in the open span."""
+    _trace.event(_spans[-1] if _spans else None, name, str(detail))
+
+
+def sleep(seconds):
+    """Rests; other tasks of this VM run meanwhile."""
+    _interrupt.raising(lambda: _task.sleep(max(0, int(seconds * 1e9))))
+
+
+def spawn(path, *args):
+    """Runs a file of the tree as a task of its own, with an interpreter of its own."""
+    return _interrupt.raising(lambda: _task.spawn(path, list(args)))
+
+
+def join(task):
+    """Waits for a task and gives its exit code."""
+    return _interrupt.raising(lambda: _task.join(task))
+
+
+class Channel:
+    """A named queue of messages (bytes) that all tasks of this VM can reach."""
+
+    def __init__(self, name):
+        self._handle = _interrupt.raising(lambda: _ipc.channel_create(name))
+
+    def send(self, message):
+        """Adds a message; OSError when 64 are waiting."""
+        _interrupt.raising(lambda: _ipc.send(self._handle, bytes(message)))
+
+    def recv(self):
+        """The oldest message, None if nothing waits."""
+        return _interrupt.raising(lambda: _ipc.recv(self._handle))
+
+    async def get(self):
+        """The oldest message, waiting for it."""
+        while (message := self.recv()) is None:
+            await asyncio.get_running_loop().channel_ready(self._handle)
+        return message
+
+    def close(self):
+        """Gives the channel back; its messages are gone when nobody holds it."""
+        _ipc.close(self._handle)

@@ -1,0 +1,107 @@
+//! Whole processes: `ukernel run` beside what else runs a Python file.
+
+use super::figure::Figure;
+use super::{Setting, ms_since};
+use crate::failure::Failure;
+use crate::home;
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Instant;
+
+/// A program that says hello.
+const HELLO: &str = "print('hello')\n";
+
+/// `ukernel run hello.py`, warm, beside `python3`, and bubblewrap where there is one.
+pub fn run_hello(setting: &Setting<'_>) -> Result<Vec<Figure>, Failure> {
+    let file = setting.engine.scratch("hello.py", HELLO)?;
+    let this = std::env::current_exe()
+        .map_err(|error| Failure::host(error, "this program's own file cannot be found"))?;
+    let ours = || {
+        let mut command = Command::new(&this);
+        command.args(["run", "--backend", setting.engine.backend_name()]).arg(&file);
+        command
+    };
+    // The first run stores the template.
+    timed(&mut ours())?;
+    let python = home::on_path("python3");
+    let bubblewrap = python.as_ref().and(home::on_path("bwrap"));
+    let (mut samples, mut native, mut wrapped) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..setting.runs(60) {
+        samples.push(timed(&mut ours())?);
+        if let Some(python) = &python {
+            native.push(timed(Command::new(python).arg(&file))?);
+        }
+        if let (Some(bubblewrap), Some(python)) = (&bubblewrap, &python) {
+            let mut command = Command::new(bubblewrap);
+            command.args(["--ro-bind", "/", "/", "--unshare-all", "--die-with-parent"]).arg(python).arg(&file);
+            wrapped.push(timed(&mut command)?);
+        }
+    }
+    Ok(vec![
+        Figure::new("run: ukernel run hello.py, warm, whole process", "ms", &samples)
+            .goals(40.0, 60.0)
+            .against("python3", &native)
+            .against("bubblewrap", &wrapped),
+    ])
+}
+
+/// Milliseconds one whole process takes; it must say hello.
+fn timed(command: &mut Command) -> Result<f64, Failure> {
+    let began = Instant::now();
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| Failure::host(format!("{command:?}: {error}"), "see the message"))?;
+    let took = ms_since(began);
+    if output.stdout != b"hello\n" || !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        return Err(Failure::workload(format!("{command:?} did not say hello: {said}"), None));
+    }
+    Ok(took)
+}
+
+/// A native Python that executes what it is sent, as a reference for round trips.
+pub struct PythonProcess {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+/// Reads lines of source, runs each, flushes.
+const LOOP: &str = "import sys\nfor line in sys.stdin:\n    exec(compile(line, 'bench', 'exec'), {})\n    sys.stdout.flush()\n";
+
+impl PythonProcess {
+    /// Starts one, if there is a `python3`.
+    pub fn start() -> Result<Option<Self>, Failure> {
+        let Some(python) = home::on_path("python3") else { return Ok(None) };
+        let failed = |error: std::io::Error| Failure::host(format!("python3: {error}"), "see the message");
+        let mut child = Command::new(PathBuf::from(python))
+            .args(["-c", LOOP])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(failed)?;
+        let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
+            return Ok(None);
+        };
+        Ok(Some(Self { child, input, output: BufReader::new(output) }))
+    }
+
+    /// Sends one line and waits for one line.
+    pub fn round_trip(&mut self, source: &str) -> Result<(), Failure> {
+        let failed = |error: std::io::Error| Failure::host(format!("python3: {error}"), "see the message");
+        writeln!(self.input, "{source}").map_err(failed)?;
+        let mut line = String::new();
+        self.output.read_line(&mut line).map_err(failed)?;
+        Ok(())
+    }
+}
+
+impl Drop for PythonProcess {
+    fn drop(&mut self) {
+        // Gone already is as good as killed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

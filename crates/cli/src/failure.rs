@@ -1,0 +1,74 @@
+//! How the command fails: one line, a hint, an exit code.
+
+use std::fmt;
+use ukernel_machine::MachineError;
+
+/// The workload failed.
+pub const WORKLOAD: u8 = 1;
+/// Wrong usage or configuration.
+pub const USAGE: u8 = 2;
+/// The host cannot do it.
+pub const HOST: u8 = 3;
+/// A time limit was reached.
+pub const TIME_LIMIT: u8 = 124;
+/// Ended by Ctrl-C, as shells count it: 128 + SIGINT.
+pub const INTERRUPTED: u8 = 130;
+
+/// An error a user is told about.
+#[derive(Debug)]
+pub struct Failure {
+    what: String,
+    hint: Option<String>,
+    code: u8,
+}
+
+impl Failure {
+    /// Wrong usage or configuration.
+    pub fn usage(what: impl fmt::Display, hint: impl Into<String>) -> Self {
+        Self { what: what.to_string(), hint: Some(hint.into()), code: USAGE }
+    }
+
+    /// The host cannot do it.
+    pub fn host(what: impl fmt::Display, hint: impl Into<String>) -> Self {
+        Self { what: what.to_string(), hint: Some(hint.into()), code: HOST }
+    }
+
+    /// The workload, or the VM it ran in, failed.
+    pub fn workload(what: impl fmt::Display, hint: Option<String>) -> Self {
+        Self { what: what.to_string(), hint, code: WORKLOAD }
+    }
+
+    /// The exit code.
+    pub fn code(&self) -> u8 {
+        self.code
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // One line, whatever the text brings along.
+        let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        write!(out, "error: {}", flat(&self.what))?;
+        match &self.hint {
+            Some(hint) => write!(out, ". hint: {}", flat(hint)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl From<MachineError> for Failure {
+    fn from(error: MachineError) -> Self {
+        match &error {
+            MachineError::Unavailable { .. } | MachineError::Vmm(_) | MachineError::Firecracker { .. } => {
+                Self::host(&error, "`ukernel doctor` says what this host lacks")
+            }
+            _ => Self::workload(&error, None),
+        }
+    }
+}
+
+impl From<ukernel_image::ImageError> for Failure {
+    fn from(error: ukernel_image::ImageError) -> Self {
+        Self::host(&error, error.hint())
+    }
+}

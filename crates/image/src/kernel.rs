@@ -1,0 +1,35 @@
+//! Building the µkernel, with the cargo that built this.
+
+use crate::{ImageError, Result, tool};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// Name of the kernel in its entry.
+pub(crate) const FILE: &str = "kernel.elf";
+
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// Builds into `folder`, using `cache` for what cargo keeps.
+pub(crate) fn build(source_root: &Path, cache: &Path, folder: &Path) -> Result<()> {
+    let mut cargo = Command::new("cargo");
+    cargo
+        .args(["build", "--release", "--locked", "--target", TARGET, "--target-dir"])
+        .arg(cache)
+        // The kernel's own flags stand in its folder.
+        .current_dir(source_root.join("crates/kernel"));
+    // Flags and wrappers for the host's build do not fit the kernel.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        let foreign = text.starts_with("CARGO_") && text != "CARGO_HOME" && text != "CARGO_HTTP_CAINFO"
+            || text.ends_with("RUSTFLAGS")
+            || text == "RUSTC_WORKSPACE_WRAPPER";
+        if foreign {
+            cargo.env_remove(name);
+        }
+    }
+    tool::run("building the kernel", &mut cargo)?;
+    let built = cache.join(TARGET).join("release/ukernel-kernel");
+    fs::copy(&built, folder.join(FILE)).map_err(|error| ImageError::file(&built, error))?;
+    Ok(())
+}

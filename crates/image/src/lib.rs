@@ -1,0 +1,35 @@
+//! From sources to what a VM boots.
+//!
+//! [`Images`] gives the µkernel and the Python image, building what the [`store`] does not
+//! have. A build is a pure function of its inputs: the key of an entry is the digest of
+//! everything it was made from, and building twice gives the same bytes.
+//!
+//! What this crate refuses to do: read the environment, use an entry whose digest is wrong,
+//! or leave half an entry behind.
+#![deny(unsafe_code)]
+
+mod aot;
+mod error;
+mod images;
+mod inputs;
+mod kernel;
+mod python;
+pub mod store;
+mod tool;
+
+pub use error::{ImageError, Result};
+pub use images::{Artifact, Images};
+
+/// Hears how a build goes on.
+pub trait Progress: Sync {
+    /// A step begins.
+    fn step(&self, text: &str);
+}
+
+/// For callers who do not want to hear.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn step(&self, _: &str) {}
+}
