@@ -43,8 +43,9 @@ pub(crate) fn configure(line: u32) {
     write(LAPIC + LAPIC_LVT_LINT0, MASKED);
     write(LAPIC + LAPIC_LVT_LINT1, MASKED);
     write(LAPIC + LAPIC_TIMER_DIVIDE, DIVIDE_BY_16);
-    write(LAPIC + LAPIC_LVT_TIMER, TIMER_VECTOR);
+    // Before the timer: a disabled APIC keeps every entry masked (SDM volume 3, 12.4.7.2).
     write(LAPIC + LAPIC_SPURIOUS, ENABLED | SPURIOUS_VECTOR);
+    write(LAPIC + LAPIC_LVT_TIMER, TIMER_VECTOR);
     write(IOAPIC_SELECT, IOAPIC_REDIRECTION + 2 * line);
     write(IOAPIC_WINDOW, DEVICE_VECTOR);
     write(IOAPIC_SELECT, IOAPIC_REDIRECTION + 2 * line + 1);
