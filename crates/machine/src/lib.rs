@@ -12,6 +12,7 @@
 mod backend;
 mod channel;
 mod error;
+pub mod firecracker;
 pub mod guest;
 pub mod kvm;
 

@@ -1,0 +1,223 @@
+//! What the behaviours stand on: artifacts, a backend, and short ways to use a guest.
+
+use libtest_mimic::{Arguments, Failed};
+use std::env::{split_paths, var_os};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use ukernel_abi::message::{Outcome, Stream};
+use ukernel_machine::firecracker::Firecracker;
+use ukernel_machine::guest::{Event, Guest, Program, Until};
+use ukernel_machine::kvm::Kvm;
+use ukernel_machine::{Backend, BackendKind, Machine, MachineError, MachineSpec, Template};
+use ukernel_vmm::LauncherOptions;
+
+/// Memory of the machines, in MiB.
+const MEMORY_MIB: u32 = 256;
+
+/// How long anything here may take on a loaded host.
+pub const LONG: Duration = Duration::from_secs(60);
+
+/// A program that never ends.
+pub const ENDLESS: &str = "while True: pass";
+
+/// What machines boot.
+#[derive(Debug)]
+pub struct Artifacts {
+    kernel: PathBuf,
+    image: PathBuf,
+}
+
+impl Artifacts {
+    /// The files named in the environment.
+    pub fn find(arguments: &Arguments) -> Result<Arc<Self>, String> {
+        let named = |name: &str| {
+            let path = PathBuf::from(var_os(name).ok_or(format!("{name} is not set"))?);
+            let whole = std::path::absolute(&path).map_err(|error| error.to_string())?;
+            match whole.is_file() {
+                true => Ok(whole),
+                false => Err(format!("{name} is {}: no such file", path.display())),
+            }
+        };
+        let _ = arguments;
+        Ok(Arc::new(Self {
+            kernel: named("UKERNEL_TEST_KERNEL")?,
+            image: named("UKERNEL_TEST_IMAGE")?,
+        }))
+    }
+}
+
+/// Why this host cannot run a backend, if it cannot.
+pub fn lack_of(kind: BackendKind) -> Option<String> {
+    if let Err(error) = ukernel_vmm::open_kvm() {
+        return Some(error.to_string());
+    }
+    if kind == BackendKind::Firecracker && firecracker().is_none() {
+        return Some("no firecracker on PATH or in UKERNEL_FIRECRACKER".to_owned());
+    }
+    None
+}
+
+fn firecracker() -> Option<PathBuf> {
+    if let Some(path) = var_os("UKERNEL_FIRECRACKER") {
+        return Some(path.into());
+    }
+    split_paths(&var_os("PATH")?)
+        .map(|folder| folder.join("firecracker"))
+        .find(|path| path.is_file())
+}
+
+/// A backend of its own for every test.
+pub struct Ground {
+    pub backend: Box<dyn Backend>,
+    pub spec: MachineSpec,
+    run_dir: TempDir,
+}
+
+impl Ground {
+    pub fn new(kind: BackendKind, artifacts: Arc<Artifacts>) -> Result<Self, Failed> {
+        let run_dir = tempfile::tempdir()?;
+        let backend: Box<dyn Backend> = match kind {
+            BackendKind::Kvm => Box::new(Kvm::new(LauncherOptions::new(
+                env!("CARGO_BIN_EXE_ukernel-machine-vm"),
+                [],
+            ))?),
+            BackendKind::Firecracker => Box::new(Firecracker::new(
+                firecracker().ok_or("no firecracker")?,
+                run_dir.path().to_owned(),
+            )?),
+        };
+        let spec = MachineSpec {
+            kernel: artifacts.kernel.clone(),
+            image: artifacts.image.clone(),
+            memory_mib: MEMORY_MIB,
+        };
+        Ok(Self {
+            backend,
+            spec,
+            run_dir,
+        })
+    }
+
+    /// Fails if the backend left something behind.
+    pub fn is_clean(&self) -> Result<(), Failed> {
+        match std::fs::read_dir(self.run_dir.path())?.next() {
+            None => Ok(()),
+            Some(entry) => Err(format!("left behind: {}", entry?.path().display()).into()),
+        }
+    }
+
+    /// A machine, just started.
+    pub fn machine(&self) -> Box<dyn Machine> {
+        self.backend.boot(&self.spec).expect("a machine boots")
+    }
+
+    /// A machine and its guest, greeted.
+    pub fn boot(&self) -> (Box<dyn Machine>, Guest) {
+        let mut machine = self.machine();
+        let guest = greet(machine.as_mut());
+        (machine, guest)
+    }
+
+    /// A template of a machine that has run `code`.
+    pub fn template(&self, code: &str) -> Box<dyn Template> {
+        let (machine, mut guest) = self.boot();
+        assert_eq!(run(&mut guest, code).outcome, DONE);
+        drop(guest);
+        machine.into_template().expect("a template")
+    }
+}
+
+/// An orderly end without a value.
+pub const DONE: Outcome = Outcome::Exited {
+    code: 0,
+    value: None,
+};
+
+/// Connects to the guest and greets it.
+pub fn greet(machine: &mut dyn Machine) -> Guest {
+    let channel = machine.connect().expect("a channel");
+    Guest::greet(channel).expect("a greeting")
+}
+
+/// A fork and its guest, greeted.
+pub fn fork(template: &dyn Template) -> (Box<dyn Machine>, Guest) {
+    let mut machine = template.fork().expect("a fork");
+    let guest = greet(machine.as_mut());
+    (machine, guest)
+}
+
+/// What a program did.
+#[derive(Debug)]
+pub struct Ran {
+    pub outcome: Outcome,
+    /// Output in the order it came.
+    pub pieces: Vec<(Stream, String)>,
+}
+
+impl Ran {
+    /// All output to one stream.
+    pub fn text(&self, wanted: Stream) -> String {
+        let pieces = self.pieces.iter().filter(|(stream, _)| *stream == wanted);
+        pieces.map(|(_, text)| text.as_str()).collect()
+    }
+}
+
+/// Runs a program to its end.
+pub fn run(guest: &mut Guest, code: &str) -> Ran {
+    try_run(guest, code, LONG, false).expect("the program ends")
+}
+
+/// Evaluates an expression.
+pub fn value(guest: &mut Guest, expression: &str) -> String {
+    let ran = try_run(guest, expression, LONG, true).expect("the program ends");
+    match ran.outcome {
+        Outcome::Exited {
+            code: 0,
+            value: Some(value),
+        } => value,
+        _ => panic!("{expression}: {ran:?}"),
+    }
+}
+
+/// Runs a program for at most `limit`.
+pub fn try_run(
+    guest: &mut Guest,
+    code: &str,
+    limit: Duration,
+    interactive: bool,
+) -> Result<Ran, MachineError> {
+    let mut pieces = Vec::new();
+    let program = Program {
+        name: "<test>",
+        source: code.as_bytes(),
+        args: &[],
+        interactive,
+    };
+    let until = Until {
+        deadline: Some(Instant::now() + limit),
+        cancel: None,
+    };
+    let outcome = guest.exec(&program, until, &mut |event| {
+        if let Event::Output(stream, bytes) = event {
+            pieces.push((stream, String::from_utf8_lossy(&bytes).into_owned()));
+        }
+        Ok(())
+    })?;
+    Ok(Ran { outcome, pieces })
+}
+
+/// Starts a program that does not end, and leaves it running.
+pub fn run_endlessly(guest: &mut Guest) {
+    let result = try_run(guest, ENDLESS, Duration::from_millis(200), false);
+    assert!(
+        matches!(result, Err(MachineError::TimedOut(_))),
+        "{result:?}"
+    );
+}
+
+/// Whether a process is gone, not even a zombie.
+pub fn is_gone(process: u32) -> bool {
+    !Path::new(&format!("/proc/{process}")).exists()
+}
