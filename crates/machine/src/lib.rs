@@ -15,6 +15,7 @@ mod error;
 pub mod firecracker;
 pub mod guest;
 pub mod kvm;
+pub mod probe;
 
 pub use backend::{Backend, BackendKind, Machine, MachineSpec, MachineStats, Template};
 pub use channel::Channel;
