@@ -109,7 +109,9 @@ impl BackendArg {
 }
 
 fn seconds(text: &str) -> Result<std::time::Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| format!("`{text}` is not a number of seconds"))?;
+    let seconds: f64 = text
+        .parse()
+        .map_err(|_| format!("`{text}` is not a number of seconds"))?;
     if !(0.001..=1e9).contains(&seconds) {
         return Err("give between 0.001 and 1000000000 seconds".to_owned());
     }
@@ -118,7 +120,12 @@ fn seconds(text: &str) -> Result<std::time::Duration, String> {
 
 /// `ukernel completions SHELL`
 pub fn completions(completions: &Completions) -> Result<u8, Failure> {
-    clap_complete::generate(completions.shell, &mut Args::command(), "ukernel", &mut std::io::stdout());
+    clap_complete::generate(
+        completions.shell,
+        &mut Args::command(),
+        "ukernel",
+        &mut std::io::stdout(),
+    );
     Ok(0)
 }
 
@@ -133,8 +140,22 @@ mod tests {
 
     #[test]
     fn program_arguments_stand_behind_two_dashes() {
-        let args = Args::try_parse_from(["ukernel", "run", "a.py", "--timeout", "1.5", "--", "-x", "y"]);
-        let Ok(Args { command: Command::Run(run) }) = args else { panic!("a run") };
+        let args = Args::try_parse_from([
+            "ukernel",
+            "run",
+            "a.py",
+            "--timeout",
+            "1.5",
+            "--",
+            "-x",
+            "y",
+        ]);
+        let Ok(Args {
+            command: Command::Run(run),
+        }) = args
+        else {
+            panic!("a run")
+        };
         assert_eq!(run.args, ["-x", "y"]);
         assert_eq!(run.timeout, Some(std::time::Duration::from_millis(1500)));
     }

@@ -15,7 +15,8 @@ impl Cancel {
     /// Takes over the signals. Once per process.
     pub fn install() -> Result<Self, Failure> {
         let pair = UnixStream::pair();
-        let (readable, mut written) = pair.map_err(|error| Failure::host(error, "the host is out of file handles"))?;
+        let (readable, mut written) =
+            pair.map_err(|error| Failure::host(error, "the host is out of file handles"))?;
         ctrlc::set_handler(move || {
             // The first signal is enough; a full socket has been told.
             let _ = written.write(b"!");

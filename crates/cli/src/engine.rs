@@ -33,7 +33,11 @@ impl Engine {
         let backend = open_backend(explicit)?;
         // A process takes a moment to start; it does so while the store is looked at.
         backend.prepare();
-        Ok(Self { images: Images::new(home.clone(), home::source()), backend, home })
+        Ok(Self {
+            images: Images::new(home.clone(), home::source()),
+            backend,
+            home,
+        })
     }
 
     /// The backend in use.
@@ -70,11 +74,14 @@ impl Engine {
             env!("CARGO_PKG_VERSION").as_bytes(),
         ]);
         let kind = format!("template-{}", self.backend_name());
-        let folder = self.images.store().get_or_build(&kind, key, &steps, |folder| {
-            steps.step("starting Python once and keeping the VM as a template");
-            let template = self.live_template(memory_mib)?;
-            template.save(folder).map_err(Failure::from)
-        })?;
+        let folder = self
+            .images
+            .store()
+            .get_or_build(&kind, key, &steps, |folder| {
+                steps.step("starting Python once and keeping the VM as a template");
+                let template = self.live_template(memory_mib)?;
+                template.save(folder).map_err(Failure::from)
+            })?;
         let template = self.backend.open_template(&folder, &image.path)?;
         Ok(template.fork()?)
     }
@@ -94,14 +101,21 @@ impl Engine {
         let path = folder.join(name);
         std::fs::create_dir_all(&folder)
             .and_then(|()| std::fs::write(&path, content))
-            .map_err(|error| Failure::host(format!("{}: {error}", path.display()), "free some space"))?;
+            .map_err(|error| {
+                Failure::host(format!("{}: {error}", path.display()), "free some space")
+            })?;
         Ok(path)
     }
 }
 
 fn exercise(machine: &mut dyn Machine, source: &str) -> Result<(), MachineError> {
     let mut guest = Guest::greet(machine.connect()?)?;
-    let program = Program { name: "<template>", source: source.as_bytes(), args: &[], interactive: false };
+    let program = Program {
+        name: "<template>",
+        source: source.as_bytes(),
+        args: &[],
+        interactive: false,
+    };
     match guest.exec(&program, Until::default(), &mut |_| Ok(()))? {
         Outcome::Exited { code: 0, .. } => Ok(()),
         other => Err(MachineError::Unexpected(format!("{other:?}"))),
@@ -132,8 +146,11 @@ fn host_identity() -> String {
     let first: String = cpu
         .lines()
         .take_while(|line| !line.is_empty())
-        .filter(|line| ["model name", "flags", "stepping", "microcode"].iter().any(|name| line.starts_with(name)))
+        .filter(|line| {
+            ["model name", "flags", "stepping", "microcode"]
+                .iter()
+                .any(|name| line.starts_with(name))
+        })
         .collect();
     first + &read("/proc/sys/kernel/osrelease")
 }
-

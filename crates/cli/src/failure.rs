@@ -25,17 +25,29 @@ pub struct Failure {
 impl Failure {
     /// Wrong usage or configuration.
     pub fn usage(what: impl fmt::Display, hint: impl Into<String>) -> Self {
-        Self { what: what.to_string(), hint: Some(hint.into()), code: USAGE }
+        Self {
+            what: what.to_string(),
+            hint: Some(hint.into()),
+            code: USAGE,
+        }
     }
 
     /// The host cannot do it.
     pub fn host(what: impl fmt::Display, hint: impl Into<String>) -> Self {
-        Self { what: what.to_string(), hint: Some(hint.into()), code: HOST }
+        Self {
+            what: what.to_string(),
+            hint: Some(hint.into()),
+            code: HOST,
+        }
     }
 
     /// The workload, or the VM it ran in, failed.
     pub fn workload(what: impl fmt::Display, hint: Option<String>) -> Self {
-        Self { what: what.to_string(), hint, code: WORKLOAD }
+        Self {
+            what: what.to_string(),
+            hint,
+            code: WORKLOAD,
+        }
     }
 
     /// The exit code.
@@ -59,7 +71,9 @@ impl fmt::Display for Failure {
 impl From<MachineError> for Failure {
     fn from(error: MachineError) -> Self {
         match &error {
-            MachineError::Unavailable { .. } | MachineError::Vmm(_) | MachineError::Firecracker { .. } => {
+            MachineError::Unavailable { .. }
+            | MachineError::Vmm(_)
+            | MachineError::Firecracker { .. } => {
                 Self::host(&error, "`ukernel doctor` says what this host lacks")
             }
             _ => Self::workload(&error, None),

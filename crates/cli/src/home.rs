@@ -6,15 +6,28 @@ use std::path::PathBuf;
 /// Folder of everything ukernel keeps: `$UKERNEL_HOME`, else `$XDG_CACHE_HOME/ukernel`, else
 /// `~/.cache/ukernel`. All of it can be built again.
 pub fn home() -> Result<PathBuf, Failure> {
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let absolute = |name: &str| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
     if std::env::var_os("UKERNEL_HOME").is_some() {
-        return absolute("UKERNEL_HOME")
-            .ok_or_else(|| Failure::usage("UKERNEL_HOME is not an absolute path", "set it to an absolute path"));
+        return absolute("UKERNEL_HOME").ok_or_else(|| {
+            Failure::usage(
+                "UKERNEL_HOME is not an absolute path",
+                "set it to an absolute path",
+            )
+        });
     }
     absolute("XDG_CACHE_HOME")
         .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
         .map(|cache| cache.join("ukernel"))
-        .ok_or_else(|| Failure::usage("there is no home folder", "set UKERNEL_HOME to an absolute path"))
+        .ok_or_else(|| {
+            Failure::usage(
+                "there is no home folder",
+                "set UKERNEL_HOME to an absolute path",
+            )
+        })
 }
 
 /// The project's sources, from which kernel and images are built: `$UKERNEL_SOURCE`, else
@@ -28,11 +41,15 @@ pub fn source() -> PathBuf {
 
 /// A Firecracker the operator named, or the one on `PATH`.
 pub fn firecracker() -> Option<PathBuf> {
-    std::env::var_os("UKERNEL_FIRECRACKER").map(PathBuf::from).or_else(|| on_path("firecracker"))
+    std::env::var_os("UKERNEL_FIRECRACKER")
+        .map(PathBuf::from)
+        .or_else(|| on_path("firecracker"))
 }
 
 /// A program on `PATH`.
 pub fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
+    std::env::split_paths(&path)
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file())
 }

@@ -22,7 +22,10 @@ use std::process::ExitCode;
 const VM_ARGUMENT: &str = "__vm";
 
 fn main() -> ExitCode {
-    if std::env::args_os().nth(1).is_some_and(|argument| argument == VM_ARGUMENT) {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|argument| argument == VM_ARGUMENT)
+    {
         ukernel_vmm::vm_main();
     }
     let args = match args::Args::try_parse() {
@@ -31,7 +34,11 @@ fn main() -> ExitCode {
             // Help and version are no errors; everything else is wrong usage. Printing can
             // fail only where there is nobody to tell.
             let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { failure::USAGE } else { 0 });
+            return ExitCode::from(if error.use_stderr() {
+                failure::USAGE
+            } else {
+                0
+            });
         }
     };
     let result = match args.command {

@@ -14,18 +14,31 @@ pub struct Steps {
 impl Steps {
     /// Nothing said yet.
     pub fn new() -> Self {
-        Self { began: Instant::now(), open: Mutex::new(false) }
+        Self {
+            began: Instant::now(),
+            open: Mutex::new(false),
+        }
     }
 }
 
 impl ukernel_image::Progress for Steps {
     fn step(&self, text: &str) {
-        let mut open = self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut open = self
+            .open
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         *open = true;
         let seconds = self.began.elapsed().as_secs();
         let bold = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        let (on, off) = if bold { ("\u{1b}[1m", "\u{1b}[0m") } else { ("", "") };
+        let (on, off) = if bold {
+            ("\u{1b}[1m", "\u{1b}[0m")
+        } else {
+            ("", "")
+        };
         // Progress is a courtesy: nobody to tell is no failure.
-        let _ = writeln!(std::io::stderr(), "{on}ukernel{off} [{seconds:>3} s] {text}");
+        let _ = writeln!(
+            std::io::stderr(),
+            "{on}ukernel{off} [{seconds:>3} s] {text}"
+        );
     }
 }

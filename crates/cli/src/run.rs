@@ -40,23 +40,36 @@ pub fn run(args: &Run) -> Result<u8, Failure> {
     let began = Instant::now();
     let engine = Engine::open(args.backend.explicit())?;
     let mut machine = engine.start(args.memory)?;
-    let mut guest = machine.connect().and_then(Guest::greet).map_err(|error| post_mortem(machine.as_mut(), error))?;
+    let mut guest = machine
+        .connect()
+        .and_then(Guest::greet)
+        .map_err(|error| post_mortem(machine.as_mut(), error))?;
     let start = began.elapsed();
 
     let mut output = Output::new(args.json);
     let name = args.file.to_string_lossy();
-    let program = Program { name: &name, source: &source, args: &args.args, interactive: false };
+    let program = Program {
+        name: &name,
+        source: &source,
+        args: &args.args,
+        interactive: false,
+    };
     let run_began = Instant::now();
-    let until = Until { deadline: args.timeout.map(|limit| run_began + limit), cancel: Some(cancel.file()) };
+    let until = Until {
+        deadline: args.timeout.map(|limit| run_began + limit),
+        cancel: Some(cancel.file()),
+    };
     let outcome = guest.exec(&program, until, &mut |event| output.take(event));
     output.flush()?;
     let run = run_began.elapsed();
 
     let (code, name, error) = match outcome {
         Ok(outcome) => conclude(outcome, args.memory),
-        Err(MachineError::TimedOut(_)) => {
-            (TIME_LIMIT, "time limit", Some(format!("time limit of {} s reached", seconds(args.timeout))))
-        }
+        Err(MachineError::TimedOut(_)) => (
+            TIME_LIMIT,
+            "time limit",
+            Some(format!("time limit of {} s reached", seconds(args.timeout))),
+        ),
         Err(MachineError::Cancelled) => (INTERRUPTED, "cancelled", Some("interrupted".to_owned())),
         Err(MachineError::Io { cause, .. }) if cause.kind() == io::ErrorKind::BrokenPipe => {
             // Whoever read our output has gone, as in `| head`: nothing to say, nobody to hear.
@@ -87,26 +100,43 @@ pub fn run(args: &Run) -> Result<u8, Failure> {
 
 /// One JSON document on standard output.
 pub fn print_json(document: &impl Serialize) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(document)
-        .map_err(|error| Failure::workload(format!("output cannot be written as JSON: {error}"), None))?;
-    writeln!(io::stdout(), "{text}").map_err(|error| Failure::workload(format!("writing output: {error}"), None))
+    let text = serde_json::to_string_pretty(document).map_err(|error| {
+        Failure::workload(format!("output cannot be written as JSON: {error}"), None)
+    })?;
+    writeln!(io::stdout(), "{text}")
+        .map_err(|error| Failure::workload(format!("writing output: {error}"), None))
 }
 
 fn read_program(file: &Path) -> Result<Vec<u8>, Failure> {
     let shown = file.display();
-    let failed = |error: io::Error| Failure::usage(format!("{shown}: {error}"), "give a readable .py file");
+    let failed =
+        |error: io::Error| Failure::usage(format!("{shown}: {error}"), "give a readable .py file");
     match file.extension().and_then(|extension| extension.to_str()) {
         Some("py") => {}
-        _ => return Err(Failure::usage(format!("{shown} is not a .py file"), "this release runs Python programs")),
+        _ => {
+            return Err(Failure::usage(
+                format!("{shown} is not a .py file"),
+                "this release runs Python programs",
+            ));
+        }
     }
     let opened = std::fs::File::open(file).map_err(failed)?;
     if opened.metadata().map_err(failed)?.is_dir() {
-        return Err(Failure::usage(format!("{shown} is a folder"), "give a .py file"));
+        return Err(Failure::usage(
+            format!("{shown} is a folder"),
+            "give a .py file",
+        ));
     }
     let mut source = Vec::new();
-    opened.take(MAX_SOURCE_BYTES + 1).read_to_end(&mut source).map_err(failed)?;
+    opened
+        .take(MAX_SOURCE_BYTES + 1)
+        .read_to_end(&mut source)
+        .map_err(failed)?;
     if source.len() as u64 > MAX_SOURCE_BYTES {
-        return Err(Failure::usage(format!("{shown} is longer than 64 MiB"), "put data into files of their own"));
+        return Err(Failure::usage(
+            format!("{shown} is longer than 64 MiB"),
+            "put data into files of their own",
+        ));
     }
     Ok(source)
 }
@@ -116,13 +146,19 @@ fn conclude(outcome: Outcome, memory_mib: u32) -> (u8, &'static str, Option<Stri
     match outcome {
         // The low eight bits, as every shell sees them.
         Outcome::Exited { code, .. } => (code.to_le_bytes()[0], "exited", None),
-        Outcome::Exception { kind, .. } if kind == "MemoryError" => {
-            (WORKLOAD, "exception", Some(format!("out of memory, limit {memory_mib} MiB")))
-        }
+        Outcome::Exception { kind, .. } if kind == "MemoryError" => (
+            WORKLOAD,
+            "exception",
+            Some(format!("out of memory, limit {memory_mib} MiB")),
+        ),
         // The traceback on standard error has said it.
         Outcome::Exception { .. } => (WORKLOAD, "exception", None),
         Outcome::Interrupted => (INTERRUPTED, "interrupted", Some("interrupted".to_owned())),
-        Outcome::Trapped { reason } => (WORKLOAD, "trapped", Some(format!("the Python runtime was lost: {reason}"))),
+        Outcome::Trapped { reason } => (
+            WORKLOAD,
+            "trapped",
+            Some(format!("the Python runtime was lost: {reason}")),
+        ),
     }
 }
 
@@ -141,7 +177,9 @@ fn post_mortem(machine: &mut dyn Machine, error: MachineError) -> Failure {
         Some(ending) => Some(ending),
         None => machine.kill().ok(),
     };
-    let Some(ending) = ended else { return error.into() };
+    let Some(ending) = ended else {
+        return error.into();
+    };
     let mut text = match &error {
         MachineError::Closed => format!("the VM died: {ending}"),
         other => format!("{other}; the VM was ended"),
@@ -166,7 +204,11 @@ struct Output {
 
 impl Output {
     fn new(keep: bool) -> Self {
-        Self { keep, stdout: Vec::new(), stderr: Vec::new() }
+        Self {
+            keep,
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+        }
     }
 
     fn take(&mut self, event: Event) -> Result<(), MachineError> {
@@ -198,7 +240,9 @@ impl Output {
     }
 
     fn flush(&mut self) -> Result<(), Failure> {
-        io::stdout().flush().map_err(|error| Failure::workload(format!("writing output: {error}"), None))
+        io::stdout()
+            .flush()
+            .map_err(|error| Failure::workload(format!("writing output: {error}"), None))
     }
 }
 

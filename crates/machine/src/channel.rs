@@ -22,6 +22,8 @@ pub struct Channel {
     stream: UnixStream,
     decoder: Decoder<GuestMessage>,
     buffer: Box<[u8]>,
+    /// The greeting was sent ahead, before the guest could read it.
+    pub(crate) greeting_sent: bool,
 }
 
 impl Channel {
@@ -37,6 +39,7 @@ impl Channel {
             stream,
             decoder: Decoder::new(),
             buffer: vec![0; READ_BYTES].into_boxed_slice(),
+            greeting_sent: false,
         })
     }
 

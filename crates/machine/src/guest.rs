@@ -67,11 +67,9 @@ impl Guest {
     /// [`MachineError::Version`], and those of [`Channel::receive`].
     pub fn greet(mut channel: Channel) -> Result<Self> {
         let deadline = Some(Instant::now() + GREETING_TIMEOUT);
-        channel.send(&HostMessage::Hello {
-            version: PROTOCOL_VERSION,
-        })?;
-        // Both at once: the answers come in order, and a round trip is saved.
-        channel.send(&resume()?)?;
+        if !channel.greeting_sent {
+            send_greeting(&mut channel)?;
+        }
         let name = match channel.receive(deadline, None)? {
             GuestMessage::Hello {
                 version: PROTOCOL_VERSION,
@@ -255,6 +253,18 @@ impl Guest {
 fn unexpected(message: &GuestMessage) -> MachineError {
     let text = format!("{message:?}");
     MachineError::Unexpected(text.chars().take(200).collect())
+}
+
+/// Says hello and makes the guest an individual, without waiting for its answers. A backend
+/// that knows the channel before the guest runs does this ahead: the guest then finds the
+/// greeting instead of waiting for it.
+pub(crate) fn send_greeting(channel: &mut Channel) -> Result<()> {
+    channel.send(&HostMessage::Hello {
+        version: PROTOCOL_VERSION,
+    })?;
+    channel.send(&resume()?)?;
+    channel.greeting_sent = true;
+    Ok(())
 }
 
 /// What makes a copy an individual.

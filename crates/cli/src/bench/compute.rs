@@ -23,7 +23,10 @@ const PROGRAMS: [(&str, &str); 7] = [
 /// Slowdown against native CPython, per program and as a geometric mean.
 pub fn compute(setting: &Setting<'_>) -> Result<Vec<Figure>, Failure> {
     let Some(python) = home::on_path("python3") else {
-        return Err(Failure::host("there is no python3 to compare with", "install Python 3"));
+        return Err(Failure::host(
+            "there is no python3 to compare with",
+            "install Python 3",
+        ));
     };
     let template = setting.engine.live_template(DEFAULT_MEMORY_MIB)?;
     let runs = setting.runs(10);
@@ -43,7 +46,9 @@ pub fn compute(setting: &Setting<'_>) -> Result<Vec<Figure>, Failure> {
             native.push(seconds(&String::from_utf8_lossy(&output.stdout))? * 1e3);
         }
         logarithms += (percentiles(&ours).0 / percentiles(&native).0).ln();
-        figures.push(Figure::new(format!("compute: {name}"), "ms", &ours).against("native CPython", &native));
+        figures.push(
+            Figure::new(format!("compute: {name}"), "ms", &ours).against("native CPython", &native),
+        );
     }
     let mean = (logarithms / PROGRAMS.len() as f64).exp();
     figures.push(Figure::new("compute: slowdown, geometric mean", "x", &[mean]).goals(2.2, None));
@@ -51,8 +56,10 @@ pub fn compute(setting: &Setting<'_>) -> Result<Vec<Figure>, Failure> {
 }
 
 fn seconds(output: &str) -> Result<f64, Failure> {
-    output
-        .trim()
-        .parse()
-        .map_err(|_| Failure::workload(format!("a benchmark program printed {output:?}, not seconds"), None))
+    output.trim().parse().map_err(|_| {
+        Failure::workload(
+            format!("a benchmark program printed {output:?}, not seconds"),
+            None,
+        )
+    })
 }

@@ -76,7 +76,11 @@ impl Figure {
     pub fn against(mut self, name: impl Into<String>, samples: &[f64]) -> Self {
         if !samples.is_empty() {
             let (p50, p95) = percentiles(samples);
-            self.references.push(Reference { name: name.into(), p50, p95 });
+            self.references.push(Reference {
+                name: name.into(),
+                p50,
+                p95,
+            });
         }
         self
     }
@@ -86,14 +90,25 @@ impl Figure {
         let goal = match (self.goal_p50, self.goal_p95) {
             (None, None) => String::new(),
             (p50, p95) => {
-                let show = |goal: Option<f64>| goal.map_or("-".to_owned(), |goal| format!("{goal}"));
-                format!("goal {} / {} {}", show(p50), show(p95), if self.holds { "held" } else { "MISSED" })
+                let show =
+                    |goal: Option<f64>| goal.map_or("-".to_owned(), |goal| format!("{goal}"));
+                format!(
+                    "goal {} / {} {}",
+                    show(p50),
+                    show(p95),
+                    if self.holds { "held" } else { "MISSED" }
+                )
             }
         };
         let references: Vec<String> = self
             .references
             .iter()
-            .map(|reference| format!("{} {:.2} / {:.2}", reference.name, reference.p50, reference.p95))
+            .map(|reference| {
+                format!(
+                    "{} {:.2} / {:.2}",
+                    reference.name, reference.p50, reference.p95
+                )
+            })
             .collect();
         format!(
             "{:<44} {:>9.2} {:>9.2} {:<5} n={:<5} {goal:<24} {}",

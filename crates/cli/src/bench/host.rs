@@ -32,7 +32,11 @@ impl Host {
                 .unwrap_or_default()
         };
         let memory = field(&read("/proc/meminfo"), "MemTotal");
-        let memory_kib: u64 = memory.split_whitespace().next().and_then(|kib| kib.parse().ok()).unwrap_or(0);
+        let memory_kib: u64 = memory
+            .split_whitespace()
+            .next()
+            .and_then(|kib| kib.parse().ok())
+            .unwrap_or(0);
         let kvm = ["kvm_intel", "kvm_amd", "kvm_pvm"]
             .into_iter()
             .find(|module| std::path::Path::new("/sys/module").join(module).exists())

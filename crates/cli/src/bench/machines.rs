@@ -16,7 +16,12 @@ const FORKS: usize = 300;
 /// Runs a program and gives what it wrote to standard output.
 pub fn output_of(guest: &mut Guest, source: &str) -> Result<String, Failure> {
     let mut output = Vec::new();
-    let program = Program { name: "bench.py", source: source.as_bytes(), args: &[], interactive: false };
+    let program = Program {
+        name: "bench.py",
+        source: source.as_bytes(),
+        args: &[],
+        interactive: false,
+    };
     let outcome = guest.exec(&program, Until::default(), &mut |event| {
         if let Event::Output(Stream::Stdout, bytes) = event {
             output.extend(bytes);
@@ -24,7 +29,10 @@ pub fn output_of(guest: &mut Guest, source: &str) -> Result<String, Failure> {
         Ok(())
     })?;
     if !matches!(outcome, Outcome::Exited { code: 0, .. }) {
-        return Err(Failure::workload(format!("a benchmark program failed: {outcome:?}"), None));
+        return Err(Failure::workload(
+            format!("a benchmark program failed: {outcome:?}"),
+            None,
+        ));
     }
     Ok(String::from_utf8_lossy(&output).into_owned())
 }
@@ -48,13 +56,20 @@ pub fn cold(setting: &Setting<'_>) -> Result<Vec<Figure>, Failure> {
         let guest = first_result(machine.as_mut())?;
         result.push(ms_since(began));
         drop(guest);
-        user_mode.extend(machine.stats()?.user_mode.map(|time| time.as_secs_f64() * 1e3));
+        user_mode.extend(
+            machine
+                .stats()?
+                .user_mode
+                .map(|time| time.as_secs_f64() * 1e3),
+        );
     }
     let mut figures = Vec::new();
     if !user_mode.is_empty() {
         figures.push(Figure::new("cold: VM create to CPL 3", "ms", &user_mode).goals(None, 5.0));
     }
-    figures.push(Figure::new("cold: VM create to first Python result", "ms", &result).goals(None, 150.0));
+    figures.push(
+        Figure::new("cold: VM create to first Python result", "ms", &result).goals(None, 150.0),
+    );
     Ok(figures)
 }
 
@@ -76,7 +91,9 @@ pub fn fork(setting: &Setting<'_>) -> Result<Vec<Figure>, Failure> {
         samples.push(ms_since(began));
         drop(guest);
     }
-    Ok(vec![Figure::new("fork: live template to result of print(1)", "ms", &samples).goals(6.0, 10.0)])
+    Ok(vec![
+        Figure::new("fork: live template to result of print(1)", "ms", &samples).goals(6.0, 10.0),
+    ])
 }
 
 /// Round trips of an execution in a warm VM, beside a Python process doing the same.
@@ -143,7 +160,16 @@ pub fn alive(setting: &Setting<'_>) -> Result<Vec<Figure>, Failure> {
         }
     }
     Ok(vec![
-        Figure::new("alive: idle forks at once, all answering", "count", &[answers]).at_least(setting.runs(FORKS) as f64),
-        Figure::new("alive: average time to start one of them", "ms", &[started_ms]),
+        Figure::new(
+            "alive: idle forks at once, all answering",
+            "count",
+            &[answers],
+        )
+        .at_least(setting.runs(FORKS) as f64),
+        Figure::new(
+            "alive: average time to start one of them",
+            "ms",
+            &[started_ms],
+        ),
     ])
 }

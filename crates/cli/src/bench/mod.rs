@@ -51,13 +51,22 @@ const GROUPS: [(&str, Measure); 8] = [
 /// `ukernel bench [NAME]`
 pub fn bench(args: &Bench) -> Result<u8, Failure> {
     let wanted = args.name.as_deref().unwrap_or("");
-    let groups: Vec<_> = GROUPS.iter().filter(|(name, _)| name.starts_with(wanted)).collect();
+    let groups: Vec<_> = GROUPS
+        .iter()
+        .filter(|(name, _)| name.starts_with(wanted))
+        .collect();
     if groups.is_empty() {
         let names: Vec<_> = GROUPS.iter().map(|(name, _)| *name).collect();
-        return Err(Failure::usage(format!("there is no figure {wanted}"), format!("one of: {}", names.join(", "))));
+        return Err(Failure::usage(
+            format!("there is no figure {wanted}"),
+            format!("one of: {}", names.join(", ")),
+        ));
     }
     let engine = Engine::open(args.backend.explicit())?;
-    let setting = Setting { engine: &engine, thrift: if args.quick { 10 } else { 1 } };
+    let setting = Setting {
+        engine: &engine,
+        thrift: if args.quick { 10 } else { 1 },
+    };
     let host = host::Host::describe(engine.backend_name());
     if !args.json {
         println!("{host}");

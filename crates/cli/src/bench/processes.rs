@@ -19,7 +19,9 @@ pub fn run_hello(setting: &Setting<'_>) -> Result<Vec<Figure>, Failure> {
         .map_err(|error| Failure::host(error, "this program's own file cannot be found"))?;
     let ours = || {
         let mut command = Command::new(&this);
-        command.args(["run", "--backend", setting.engine.backend_name()]).arg(&file);
+        command
+            .args(["run", "--backend", setting.engine.backend_name()])
+            .arg(&file);
         command
     };
     // The first run stores the template.
@@ -34,15 +36,22 @@ pub fn run_hello(setting: &Setting<'_>) -> Result<Vec<Figure>, Failure> {
         }
         if let (Some(bubblewrap), Some(python)) = (&bubblewrap, &python) {
             let mut command = Command::new(bubblewrap);
-            command.args(["--ro-bind", "/", "/", "--unshare-all", "--die-with-parent"]).arg(python).arg(&file);
+            command
+                .args(["--ro-bind", "/", "/", "--unshare-all", "--die-with-parent"])
+                .arg(python)
+                .arg(&file);
             wrapped.push(timed(&mut command)?);
         }
     }
     Ok(vec![
-        Figure::new("run: ukernel run hello.py, warm, whole process", "ms", &samples)
-            .goals(40.0, 60.0)
-            .against("python3", &native)
-            .against("bubblewrap", &wrapped),
+        Figure::new(
+            "run: ukernel run hello.py, warm, whole process",
+            "ms",
+            &samples,
+        )
+        .goals(40.0, 60.0)
+        .against("python3", &native)
+        .against("bubblewrap", &wrapped),
     ])
 }
 
@@ -56,7 +65,10 @@ fn timed(command: &mut Command) -> Result<f64, Failure> {
     let took = ms_since(began);
     if output.stdout != b"hello\n" || !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        return Err(Failure::workload(format!("{command:?} did not say hello: {said}"), None));
+        return Err(Failure::workload(
+            format!("{command:?} did not say hello: {said}"),
+            None,
+        ));
     }
     Ok(took)
 }
@@ -74,8 +86,11 @@ const LOOP: &str = "import sys\nfor line in sys.stdin:\n    exec(compile(line, '
 impl PythonProcess {
     /// Starts one, if there is a `python3`.
     pub fn start() -> Result<Option<Self>, Failure> {
-        let Some(python) = home::on_path("python3") else { return Ok(None) };
-        let failed = |error: std::io::Error| Failure::host(format!("python3: {error}"), "see the message");
+        let Some(python) = home::on_path("python3") else {
+            return Ok(None);
+        };
+        let failed =
+            |error: std::io::Error| Failure::host(format!("python3: {error}"), "see the message");
         let mut child = Command::new(PathBuf::from(python))
             .args(["-c", LOOP])
             .stdin(Stdio::piped())
@@ -85,12 +100,17 @@ impl PythonProcess {
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Ok(None);
         };
-        Ok(Some(Self { child, input, output: BufReader::new(output) }))
+        Ok(Some(Self {
+            child,
+            input,
+            output: BufReader::new(output),
+        }))
     }
 
     /// Sends one line and waits for one line.
     pub fn round_trip(&mut self, source: &str) -> Result<(), Failure> {
-        let failed = |error: std::io::Error| Failure::host(format!("python3: {error}"), "see the message");
+        let failed =
+            |error: std::io::Error| Failure::host(format!("python3: {error}"), "see the message");
         writeln!(self.input, "{source}").map_err(failed)?;
         let mut line = String::new();
         self.output.read_line(&mut line).map_err(failed)?;

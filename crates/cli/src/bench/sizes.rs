@@ -15,7 +15,11 @@ pub fn sizes(setting: &Setting<'_>) -> Result<Vec<Figure>, Failure> {
 }
 
 fn mib(file: &Path) -> Result<f64, Failure> {
-    let metadata = std::fs::metadata(file)
-        .map_err(|error| Failure::host(format!("{}: {error}", file.display()), "run `ukernel run` once"))?;
+    let metadata = std::fs::metadata(file).map_err(|error| {
+        Failure::host(
+            format!("{}: {error}", file.display()),
+            "run `ukernel run` once",
+        )
+    })?;
     Ok(metadata.len() as f64 / f64::from(1 << 20))
 }

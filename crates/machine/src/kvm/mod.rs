@@ -2,6 +2,7 @@
 
 mod template;
 
+use crate::guest::send_greeting;
 use crate::{
     Backend, BackendKind, Channel, Ending, Machine, MachineError, MachineSpec, MachineStats,
     Result, Template,
@@ -11,10 +12,13 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-use ukernel_vmm::{BootConfig, Launcher, LauncherOptions, VmProcess};
+use std::time::{Duration, Instant};
+use ukernel_vmm::{BootConfig, Launcher, LauncherOptions, VmProcess, VmmError};
 
 use template::KvmTemplate;
+
+/// How long a guest may take to notice that its channel is closed.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs machines on `/dev/kvm`, one jailed process each.
 #[derive(Debug)]
@@ -81,7 +85,7 @@ impl Backend for Kvm {
     fn boot(&self, spec: &MachineSpec) -> Result<Box<dyn Machine>> {
         let kernel = open(&spec.kernel)?;
         let image = open(&spec.image)?;
-        let (near, far) = socket_pair()?;
+        let (near, far) = greeted_pair()?;
         let mut process = self.shared.process()?;
         process.boot(BootConfig {
             kernel: &kernel,
@@ -114,21 +118,36 @@ struct KvmMachine {
     /// The image of a cold boot.
     image: Option<File>,
     /// The host's end of the channel attached at the start, until it is asked for.
-    channel: Option<UnixStream>,
+    channel: Option<Channel>,
     shared: Arc<Shared>,
+}
+
+impl KvmMachine {
+    /// Pauses the machine at a moment when its guest knows that the channel is closed: a
+    /// snapshot has no connections in it.
+    fn settle(&mut self) -> Result<()> {
+        let began = Instant::now();
+        loop {
+            self.process.pause()?;
+            match self.process.snapshot(None) {
+                Ok(_) => return Ok(()),
+                Err(VmmError::Remote(_)) if began.elapsed() < SETTLE_TIMEOUT => {}
+                Err(error) => return Err(error.into()),
+            }
+            self.process.resume()?;
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
 }
 
 impl Machine for KvmMachine {
     fn connect(&mut self) -> Result<Channel> {
-        let stream = match self.channel.take() {
-            Some(stream) => stream,
-            None => {
-                let (near, far) = socket_pair()?;
-                self.process.attach_channel(far)?;
-                near
-            }
-        };
-        Channel::new(stream)
+        if let Some(channel) = self.channel.take() {
+            return Ok(channel);
+        }
+        let (near, far) = greeted_pair()?;
+        self.process.attach_channel(far)?;
+        Ok(near)
     }
 
     fn pause(&mut self) -> Result<()> {
@@ -142,7 +161,7 @@ impl Machine for KvmMachine {
     fn into_template(mut self: Box<Self>) -> Result<Box<dyn Template>> {
         drop(self.channel.take());
         let image = self.image.take();
-        self.process.pause()?;
+        self.settle()?;
         Ok(Box::new(KvmTemplate::from_process(
             self.process,
             image,
@@ -176,8 +195,11 @@ fn open(path: &Path) -> Result<File> {
     File::open(path).map_err(|error| MachineError::io(format!("opening {}", path.display()), error))
 }
 
-fn socket_pair() -> Result<(UnixStream, OwnedFd)> {
+/// Both ends of a channel, with the greeting already in it.
+fn greeted_pair() -> Result<(Channel, OwnedFd)> {
     let (near, far) =
         UnixStream::pair().map_err(|error| MachineError::io("making a channel", error))?;
-    Ok((near, far.into()))
+    let mut channel = Channel::new(near)?;
+    send_greeting(&mut channel)?;
+    Ok((channel, far.into()))
 }

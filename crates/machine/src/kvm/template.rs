@@ -1,6 +1,6 @@
 //! Templates of the embedded VMM: a sealed memfd while they live, three files in a folder.
 
-use super::{KvmMachine, Shared, open, socket_pair};
+use super::{KvmMachine, Shared, greeted_pair, open};
 use crate::{Machine, MachineError, Result, Template};
 use std::fs::File;
 use std::path::Path;
@@ -52,7 +52,7 @@ impl KvmTemplate {
     }
 
     fn start(&self) -> Result<KvmMachine> {
-        let (near, far) = socket_pair()?;
+        let (near, far) = greeted_pair()?;
         let mut process = self.shared.process()?;
         process.restore(ForkConfig {
             template: &self.template,

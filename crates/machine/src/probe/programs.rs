@@ -38,12 +38,31 @@ pub struct Engine {
 }
 
 pub(super) fn firecracker(config: &ProbeConfig) -> Finding<Installed> {
-    match config.find_firecracker() {
-        Some(path) => installed(path),
+    match config.find_firecracker().map(installed) {
+        Some(Finding::Ok(found)) if is_too_old(&found.version) => Finding::missing(
+            format!("{} is {}", found.path.display(), found.version),
+            "install Firecracker 1.16 or later",
+        ),
+        Some(found) => found,
         None => Finding::missing(
             "no `firecracker` on PATH",
             "install Firecracker 1.16 or later, or set UKERNEL_FIRECRACKER to it",
         ),
+    }
+}
+
+/// Whether a version, like `Firecracker v1.16.1`, is before the first that can give every
+/// fork a vsock socket of its own. What cannot be read is not refused for it.
+fn is_too_old(version: &str) -> bool {
+    let mut numbers = version
+        .rsplit('v')
+        .next()
+        .unwrap_or_default()
+        .split('.')
+        .map_while(|number| number.parse::<u32>().ok());
+    match (numbers.next(), numbers.next()) {
+        (Some(major), Some(minor)) => (major, minor) < (1, 16),
+        _ => false,
     }
 }
 
@@ -118,6 +137,15 @@ mod tests {
         );
         assert!(qemu(OsStr::new("")).ok().is_none());
         assert!(docker(OsStr::new("")).ok().is_none());
+    }
+
+    #[test]
+    fn old_releases_are_told() {
+        assert!(is_too_old("Firecracker v1.9.1"));
+        assert!(is_too_old("Firecracker v0.25.2"));
+        for version in ["Firecracker v1.16.1", "Firecracker v2.0.0", "own build"] {
+            assert!(!is_too_old(version), "{version}");
+        }
     }
 
     #[test]

@@ -79,6 +79,9 @@ pub struct Vsock {
     news: bool,
     /// The rx queue had room the last time it was looked at.
     rx_room: bool,
+    /// The driver was told not to report buffers it puts back into the rx queue: as long as
+    /// there are some left, its exits would be for nothing.
+    rx_quiet: bool,
 }
 
 impl Default for Vsock {
@@ -98,6 +101,7 @@ impl Vsock {
             next_port: FIRST_PORT.wrapping_add(connections),
             news: false,
             rx_room: false,
+            rx_quiet: false,
         }
     }
 
@@ -139,6 +143,7 @@ impl Vsock {
         self.connection = self.connection.take().and_then(Connection::after_reset);
         self.resets.clear();
         self.rx_room = false;
+        self.rx_quiet = false;
     }
 
     /// The guest has come to listen, as far as it says.
@@ -231,10 +236,17 @@ impl Vsock {
         }
         self.rx_room = true;
         while self.has_rx_work() {
-            let Some(mut chain) = next_chain(&mut self.queues[RX], ram, RX)? else {
-                self.rx_room = false;
+            if !self.rx_room && !self.hear_of_buffers(ram)? {
                 break;
+            }
+            let Some(mut chain) = next_chain(&mut self.queues[RX], ram, RX)? else {
+                if !self.rx_room {
+                    break;
+                }
+                self.rx_room = false;
+                continue;
             };
+            self.rx_room = true;
             let mut packet = VsockPacket::from_rx_virtq_chain(ram, &mut chain, MAX_PAYLOAD_BYTES)
                 .map_err(|cause| Violation::Chain { queue: RX, cause })?;
             let Some(written) = self.fill(&mut packet) else {
@@ -246,6 +258,12 @@ impl Vsock {
                 .map_err(|cause| Violation::Queue { queue: RX, cause })?;
             self.news = true;
         }
+        if self.rx_room && !self.rx_quiet {
+            self.queues[RX]
+                .disable_notification(ram)
+                .map_err(|cause| Violation::Queue { queue: RX, cause })?;
+            self.rx_quiet = true;
+        }
         if self
             .connection
             .as_ref()
@@ -254,6 +272,14 @@ impl Vsock {
             self.connection = None;
         }
         Ok(())
+    }
+
+    /// Asks the driver to report rx buffers. Whether there is one already.
+    fn hear_of_buffers(&mut self, ram: &Ram) -> Result<bool, Violation> {
+        self.rx_quiet = false;
+        self.queues[RX]
+            .enable_notification(ram)
+            .map_err(|cause| Violation::Queue { queue: RX, cause })
     }
 
     /// Whether it is worth looking for an rx buffer.

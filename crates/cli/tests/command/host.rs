@@ -1,0 +1,90 @@
+//! Hosts that cannot do it: exit code 3 and what to do. Where the host is changed for a
+//! test, that is in a mount namespace of its own.
+
+use crate::ground::{Behaviour, Ran, Script, home};
+use std::process::{Command, Stdio};
+
+pub const BEHAVIOURS: &[Behaviour] = &[
+    ("no_kvm_is_said", no_kvm_is_said),
+    (
+        "kvm_without_permission_is_said",
+        kvm_without_permission_is_said,
+    ),
+    (
+        "a_full_disk_is_said_and_leaves_nothing",
+        a_full_disk_is_said_and_leaves_nothing,
+    ),
+];
+
+/// Runs a shell script as root of a mount namespace; `None` where that is not permitted.
+fn in_own_mounts(script: &str, words: &[&str]) -> Option<Ran> {
+    let possible = Command::new("unshare")
+        .args(["--mount", "sh", "-c", "mount -t tmpfs tmpfs /mnt"])
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    if !possible {
+        eprintln!("SKIPPED: this user may not mount");
+        return None;
+    }
+    let ran = Command::new("unshare")
+        .args([
+            "--mount",
+            "sh",
+            "-ec",
+            script,
+            env!("CARGO_BIN_EXE_ukernel"),
+        ])
+        .args(words)
+        .env("UKERNEL_HOME", home())
+        .stdin(Stdio::null())
+        .output();
+    Some(ran.expect("unshare runs").into())
+}
+
+fn no_kvm_is_said() {
+    let script = Script::new("print(1)");
+    let hidden = "mount -t tmpfs tmpfs /dev; exec \"$0\" \"$@\"";
+    let Some(ran) = in_own_mounts(hidden, &["run", &script.path(), "--backend", "kvm"]) else {
+        return;
+    };
+    let ran = ran.expect(3);
+    assert!(
+        ran.stderr.contains("/dev/kvm") && ran.stderr.contains("hint: "),
+        "{}",
+        ran.stderr
+    );
+}
+
+fn kvm_without_permission_is_said() {
+    let script = Script::new("print(1)");
+    // A device node this namespace does not let anybody open.
+    let denied = "mount -t tmpfs -o nodev tmpfs /mnt; mknod /mnt/kvm c 10 232; mount --bind /mnt/kvm /dev/kvm; exec \"$0\" \"$@\"";
+    let Some(ran) = in_own_mounts(denied, &["run", &script.path(), "--backend", "kvm"]) else {
+        return;
+    };
+    let ran = ran.expect(3);
+    assert!(
+        ran.stderr.contains("/dev/kvm") && ran.stderr.contains("hint: "),
+        "{}",
+        ran.stderr
+    );
+}
+
+fn a_full_disk_is_said_and_leaves_nothing() {
+    let script = Script::new("print(1)");
+    // Room for the kernel and the component, not for the image.
+    let small = format!(
+        "mount -t tmpfs -o size=60m tmpfs /mnt; mkdir -p /mnt/store; \
+         cp -a {0}/store/kernel {0}/store/python-component /mnt/store/; \
+         UKERNEL_HOME=/mnt \"$0\" \"$@\" && exit 99; code=$?; \
+         find /mnt/store/python-image -mindepth 1 -not -name '*.lock' | sed 's/^/left: /' >&2; exit $code",
+        home().display()
+    );
+    let Some(ran) = in_own_mounts(&small, &["run", &script.path()]) else {
+        return;
+    };
+    let ran = ran.expect(3);
+    assert!(ran.stderr.contains("no space left"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("left: "), "{}", ran.stderr);
+}
