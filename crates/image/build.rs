@@ -9,7 +9,10 @@ use std::path::Path;
 fn main() {
     let folder = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it");
     let root = Path::new(&folder).join("../..");
-    for (name, places) in [("UKERNEL_KERNEL_SOURCES", inputs::KERNEL), ("UKERNEL_PYTHON_SOURCES", inputs::PYTHON)] {
+    for (name, places) in [
+        ("UKERNEL_KERNEL_SOURCES", inputs::KERNEL),
+        ("UKERNEL_PYTHON_SOURCES", inputs::PYTHON),
+    ] {
         let digest = inputs::digest(&root, &places).expect("the project's sources are there");
         println!("cargo:rustc-env={name}={digest}");
         for place in places {

@@ -1,7 +1,9 @@
 //! Compiling a component ahead of time, with the settings the kernel loads it with.
 
 use crate::{ImageError, Result};
-use ukernel_abi::engine::{CPU_FEATURES, MEMORY_GUARD_BYTES, MEMORY_RESERVATION_BYTES, TARGET, WASMTIME_VERSION};
+use ukernel_abi::engine::{
+    CPU_FEATURES, MEMORY_GUARD_BYTES, MEMORY_RESERVATION_BYTES, TARGET, WASMTIME_VERSION,
+};
 use ukernel_abi::image::Header;
 use wasmtime::{Config, Engine};
 

@@ -58,9 +58,9 @@ impl ImageError {
     pub fn file(path: &Path, cause: io::Error) -> Self {
         let path = path.to_path_buf();
         match cause.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-                Self::DiskFull { path }
-            }
+            io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::FileTooLarge => Self::DiskFull { path },
             _ => Self::File { path, cause },
         }
     }
@@ -69,17 +69,26 @@ impl ImageError {
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
-            Self::DiskFull { .. } => "free some space, or set UKERNEL_HOME to a folder on another disk".to_owned(),
-            Self::File { .. } => "check that the folder is yours and writable, or set UKERNEL_HOME".to_owned(),
+            Self::DiskFull { .. } => {
+                "free some space, or set UKERNEL_HOME to a folder on another disk".to_owned()
+            }
+            Self::File { .. } => {
+                "check that the folder is yours and writable, or set UKERNEL_HOME".to_owned()
+            }
             Self::ToolMissing { program } => match program.as_str() {
                 "cargo" | "rustc" => "install Rust 1.95 or later".to_owned(),
-                "python3" => "install Python 3 with pip, on Debian: apt install python3 python3-pip".to_owned(),
+                "python3" => {
+                    "install Python 3 with pip, on Debian: apt install python3 python3-pip"
+                        .to_owned()
+                }
                 other => format!("install {other}"),
             },
             Self::Tool { output, .. } if output.contains("No module named pip") => {
                 "install pip, on Debian: apt install python3-pip".to_owned()
             }
-            Self::Tool { .. } => "the first use needs the package registries; see the message".to_owned(),
+            Self::Tool { .. } => {
+                "the first use needs the package registries; see the message".to_owned()
+            }
             Self::NoSources(_) => "set UKERNEL_SOURCE to a clone of the project".to_owned(),
             Self::SourcesChanged { .. } => "build it again: cargo build --release".to_owned(),
             Self::Compile(_) => "this is a bug, please report it".to_owned(),

@@ -31,7 +31,11 @@ impl Images {
     /// Keeps everything under `root`; builds from the project's sources at `source_root`.
     #[must_use]
     pub fn new(root: PathBuf, source_root: PathBuf) -> Self {
-        Self { store: Store::new(root.join("store")), cache: root.join("build"), source_root }
+        Self {
+            store: Store::new(root.join("store")),
+            cache: root.join("build"),
+            source_root,
+        }
     }
 
     /// The store, for what else is built from these.
@@ -51,7 +55,10 @@ impl Images {
             progress.step("building the kernel (once, about a minute)");
             kernel::build(&self.source_root, &self.cache.join("kernel"), folder)
         })?;
-        Ok(Artifact { path: entry.join(kernel::FILE), key })
+        Ok(Artifact {
+            path: entry.join(kernel::FILE),
+            key,
+        })
     }
 
     /// The Python image.
@@ -62,18 +69,29 @@ impl Images {
         let component_key = Key::of([PYTHON_SOURCES.as_bytes()]);
         let settings = aot::settings();
         let key = Key::of([component_key.bytes(), settings.as_bytes()]);
-        let entry = self.store.get_or_build("python-image", key, progress, |folder| {
-            let component = self.store.get_or_build("python-component", component_key, progress, |folder| {
-                self.check_sources(&inputs::PYTHON, PYTHON_SOURCES)?;
-                python::build(&self.source_root, folder, progress)
+        let entry = self
+            .store
+            .get_or_build("python-image", key, progress, |folder| {
+                let component = self.store.get_or_build(
+                    "python-component",
+                    component_key,
+                    progress,
+                    |folder| {
+                        self.check_sources(&inputs::PYTHON, PYTHON_SOURCES)?;
+                        python::build(&self.source_root, folder, progress)
+                    },
+                )?;
+                let path = component.join(python::COMPONENT_FILE);
+                let component = fs::read(&path).map_err(|error| ImageError::file(&path, error))?;
+                progress.step("compiling Python ahead of time (once, some seconds)");
+                let path = folder.join(python::IMAGE_FILE);
+                fs::write(&path, aot::image("python", &component)?)
+                    .map_err(|error| ImageError::file(&path, error))
             })?;
-            let path = component.join(python::COMPONENT_FILE);
-            let component = fs::read(&path).map_err(|error| ImageError::file(&path, error))?;
-            progress.step("compiling Python ahead of time (once, some seconds)");
-            let path = folder.join(python::IMAGE_FILE);
-            fs::write(&path, aot::image("python", &component)?).map_err(|error| ImageError::file(&path, error))
-        })?;
-        Ok(Artifact { path: entry.join(python::IMAGE_FILE), key })
+        Ok(Artifact {
+            path: entry.join(python::IMAGE_FILE),
+            key,
+        })
     }
 
     /// Whether the sources are those this program was built with, whose digest is the key.
@@ -81,7 +99,9 @@ impl Images {
         if inputs::digest(&self.source_root, places)? == digest {
             Ok(())
         } else {
-            Err(ImageError::SourcesChanged { path: self.source_root.clone() })
+            Err(ImageError::SourcesChanged {
+                path: self.source_root.clone(),
+            })
         }
     }
 }

@@ -23,7 +23,11 @@ pub(crate) fn digest(root: &Path, places: &[&str]) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
     for path in files {
         let content = fs::read(&path).map_err(|error| named(&path, &error))?;
-        let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
+        let name = path
+            .strip_prefix(root)
+            .unwrap_or(&path)
+            .to_string_lossy()
+            .into_owned();
         for field in [name.as_bytes(), &content] {
             hasher.update(&(field.len() as u64).to_le_bytes());
             hasher.update(field);
@@ -46,7 +50,10 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
 
 fn named(path: &Path, error: &Error) -> Error {
     match error.kind() {
-        ErrorKind::NotFound => Error::new(ErrorKind::NotFound, format!("{} is missing", path.display())),
+        ErrorKind::NotFound => Error::new(
+            ErrorKind::NotFound,
+            format!("{} is missing", path.display()),
+        ),
         kind => Error::new(kind, format!("{}: {error}", path.display())),
     }
 }

@@ -14,16 +14,24 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 pub(crate) fn build(source_root: &Path, cache: &Path, folder: &Path) -> Result<()> {
     let mut cargo = Command::new("cargo");
     cargo
-        .args(["build", "--release", "--locked", "--target", TARGET, "--target-dir"])
+        .args([
+            "build",
+            "--release",
+            "--locked",
+            "--target",
+            TARGET,
+            "--target-dir",
+        ])
         .arg(cache)
         // The kernel's own flags stand in its folder.
         .current_dir(source_root.join("crates/kernel"));
     // Flags and wrappers for the host's build do not fit the kernel.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        let foreign = text.starts_with("CARGO_") && text != "CARGO_HOME" && text != "CARGO_HTTP_CAINFO"
-            || text.ends_with("RUSTFLAGS")
-            || text == "RUSTC_WORKSPACE_WRAPPER";
+        let foreign =
+            text.starts_with("CARGO_") && text != "CARGO_HOME" && text != "CARGO_HTTP_CAINFO"
+                || text.ends_with("RUSTFLAGS")
+                || text == "RUSTC_WORKSPACE_WRAPPER";
         if foreign {
             cargo.env_remove(name);
         }

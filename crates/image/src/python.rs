@@ -43,8 +43,16 @@ pub(crate) fn build(source_root: &Path, folder: &Path, progress: &dyn Progress) 
     fs::create_dir(&work).map_err(|error| ImageError::file(&work, error))?;
 
     progress.step("fetching componentize-py and the Python packages (once)");
-    install(&adapter.join("build/tool-requirements.txt"), &work.join("tool"), &[])?;
-    install(&adapter.join("build/requirements.txt"), &work.join("packages"), &FOR_CPYTHON_3_14)?;
+    install(
+        &adapter.join("build/tool-requirements.txt"),
+        &work.join("tool"),
+        &[],
+    )?;
+    install(
+        &adapter.join("build/requirements.txt"),
+        &work.join("packages"),
+        &FOR_CPYTHON_3_14,
+    )?;
     remove_compiled(&work.join("packages"))?;
 
     progress.step("building the Python component (once, some ten seconds)");
@@ -63,12 +71,25 @@ pub(crate) fn build(source_root: &Path, folder: &Path, progress: &dyn Progress) 
 /// Installs exactly what the file names, by hash, and nothing that has to be compiled.
 fn install(requirements: &Path, folder: &Path, platform: &[&str]) -> Result<()> {
     let mut pip = Command::new("python3");
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"])
-        .args(["--no-deps", "--no-compile", "--require-hashes", "--only-binary=:all:", "--target"])
-        .arg(folder)
-        .arg("--requirement")
-        .arg(requirements)
-        .args(platform);
+    pip.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-input",
+    ])
+    .args([
+        "--no-deps",
+        "--no-compile",
+        "--require-hashes",
+        "--only-binary=:all:",
+        "--target",
+    ])
+    .arg(folder)
+    .arg("--requirement")
+    .arg(requirements)
+    .args(platform);
     tool::run("fetching Python packages", &mut pip).map(|_| ())
 }
 
@@ -90,7 +111,16 @@ fn remove_compiled(folder: &Path) -> Result<()> {
 fn compile_shim(source: &Path, shim: &Path) -> Result<()> {
     let mut rustc = Command::new("rustc");
     rustc
-        .args(["--edition", "2024", "--crate-type", "cdylib", "-O", "-C", "panic=abort", "-o"])
+        .args([
+            "--edition",
+            "2024",
+            "--crate-type",
+            "cdylib",
+            "-O",
+            "-C",
+            "panic=abort",
+            "-o",
+        ])
         .arg(shim)
         .arg(source);
     tool::run("compiling the determinism shim", &mut rustc).map(|_| ())
@@ -102,7 +132,15 @@ fn componentize(driver: &Path, work: &Path, shim: &Path) -> Result<()> {
     python
         .arg(driver)
         .args(["--wit-path", "wit", "--world", WORLD, "componentize"])
-        .args(["--python-path", "src", "--python-path", "packages", "--output", COMPONENT_FILE, MAIN_MODULE])
+        .args([
+            "--python-path",
+            "src",
+            "--python-path",
+            "packages",
+            "--output",
+            COMPONENT_FILE,
+            MAIN_MODULE,
+        ])
         .current_dir(work)
         .env_clear()
         .env("LD_PRELOAD", shim)

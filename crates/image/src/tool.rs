@@ -9,10 +9,15 @@ const SHOWN_BYTES: usize = 2000;
 /// Runs a program to its end.
 pub(crate) fn run(step: &str, command: &mut Command) -> Result<Vec<u8>> {
     let program = command.get_program().to_string_lossy().into_owned();
-    let output = command.stdin(Stdio::null()).output().map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => ImageError::ToolMissing { program: program.clone() },
-        _ => ImageError::file(program.as_ref(), error),
-    })?;
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => ImageError::ToolMissing {
+                program: program.clone(),
+            },
+            _ => ImageError::file(program.as_ref(), error),
+        })?;
     if output.status.success() {
         return Ok(output.stdout);
     }
@@ -23,7 +28,9 @@ pub(crate) fn run(step: &str, command: &mut Command) -> Result<Vec<u8>> {
         text.chars().skip(skip).collect()
     };
     if tail.contains("No space left on device") {
-        return Err(ImageError::DiskFull { path: program.into() });
+        return Err(ImageError::DiskFull {
+            path: program.into(),
+        });
     }
     Err(ImageError::Tool {
         step: step.to_owned(),

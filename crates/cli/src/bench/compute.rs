@@ -33,7 +33,9 @@ pub fn compute(setting: &Setting<'_>) -> Result<Vec<Figure>, Failure> {
     let mut figures = Vec::new();
     let mut logarithms = 0.0;
     for (name, source) in PROGRAMS {
-        let file = setting.engine.scratch(&format!("{name}.py"), source)?;
+        let file = setting
+            .engine
+            .scratch(&format!("bench_{name}.py"), source)?;
         let (mut ours, mut native) = (Vec::new(), Vec::new());
         for _ in 0..runs {
             let mut machine = template.fork()?;

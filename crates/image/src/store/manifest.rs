@@ -36,7 +36,8 @@ impl Manifest {
             let of_file = |error| ImageError::file(&path, error);
             let file = File::open(&path).map_err(of_file)?;
             file.sync_all().map_err(of_file)?;
-            file.set_permissions(fs::Permissions::from_mode(0o444)).map_err(of_file)?;
+            file.set_permissions(fs::Permissions::from_mode(0o444))
+                .map_err(of_file)?;
             files.push(Item {
                 digest: digest(&path)?,
                 bytes: file.metadata().map_err(of_file)?.len(),
@@ -69,7 +70,8 @@ impl Manifest {
     pub(super) fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(NAME);
         let text = fs::read_to_string(&path).map_err(|error| ImageError::file(&path, error))?;
-        Self::parse(&text).ok_or_else(|| ImageError::file(&path, std::io::ErrorKind::InvalidData.into()))
+        Self::parse(&text)
+            .ok_or_else(|| ImageError::file(&path, std::io::ErrorKind::InvalidData.into()))
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -88,9 +90,15 @@ impl Manifest {
     /// What tells whether a file was touched: device, inode, length, times.
     pub(super) fn stamp(&self, folder: &Path) -> Result<String> {
         let mut stamp = String::new();
-        for name in self.files.iter().map(|item| item.name.as_str()).chain([NAME]) {
+        for name in self
+            .files
+            .iter()
+            .map(|item| item.name.as_str())
+            .chain([NAME])
+        {
             let path = folder.join(name);
-            let metadata = fs::symlink_metadata(&path).map_err(|error| ImageError::file(&path, error))?;
+            let metadata =
+                fs::symlink_metadata(&path).map_err(|error| ImageError::file(&path, error))?;
             // Writing to a string cannot fail.
             let _ = writeln!(
                 stamp,
@@ -111,7 +119,9 @@ impl Manifest {
     pub(super) fn matches(&self, folder: &Path) -> Result<bool> {
         for item in &self.files {
             let path = folder.join(&item.name);
-            if fs::metadata(&path).is_ok_and(|metadata| metadata.len() != item.bytes) || digest(&path)? != item.digest {
+            if fs::metadata(&path).is_ok_and(|metadata| metadata.len() != item.bytes)
+                || digest(&path)? != item.digest
+            {
                 return Ok(false);
             }
         }
@@ -125,7 +135,11 @@ fn item(line: &str) -> Option<Item> {
     let bytes = fields.next()?.parse().ok()?;
     let name = fields.next()?;
     let plain = !name.is_empty() && !name.contains('/') && name != "." && name != "..";
-    plain.then(|| Item { digest, bytes, name: name.to_owned() })
+    plain.then(|| Item {
+        digest,
+        bytes,
+        name: name.to_owned(),
+    })
 }
 
 fn digest(path: &Path) -> Result<String> {

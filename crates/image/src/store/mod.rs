@@ -88,7 +88,10 @@ impl Store {
             if place.is_good_untouched() || place.check()? {
                 return Ok(place.entry);
             }
-            progress.step(&format!("{kind} {} is damaged: building it again", key.name()));
+            progress.step(&format!(
+                "{kind} {} is damaged: building it again",
+                key.name()
+            ));
             place.remove()?;
         }
         let built = place.build(build);
@@ -123,22 +126,34 @@ impl Place {
     /// Waits for the lock. It goes with the file returned, also when the process dies.
     fn lock(&self) -> Result<File> {
         let failed = |error| ImageError::file(&self.lock, error);
-        let file = File::options().create(true).truncate(false).write(true).open(&self.lock).map_err(failed)?;
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&self.lock)
+            .map_err(failed)?;
         file.lock().map_err(failed)?;
         Ok(file)
     }
 
     /// Whether the entry is there and looks as it did when it was last judged right.
     fn is_good_untouched(&self) -> bool {
-        let Ok(stamp) = fs::read_to_string(&self.stamp) else { return false };
-        Manifest::read(&self.entry).is_ok_and(|manifest| manifest.stamp(&self.entry).is_ok_and(|now| now == stamp))
+        let Ok(stamp) = fs::read_to_string(&self.stamp) else {
+            return false;
+        };
+        Manifest::read(&self.entry)
+            .is_ok_and(|manifest| manifest.stamp(&self.entry).is_ok_and(|now| now == stamp))
     }
 
     /// Computes the digests. A right entry is stamped.
     fn check(&self) -> Result<bool> {
-        let Ok(manifest) = Manifest::read(&self.entry) else { return Ok(false) };
+        let Ok(manifest) = Manifest::read(&self.entry) else {
+            return Ok(false);
+        };
         // Taken before the digests: a change in between shows at the next use.
-        let Ok(stamp) = manifest.stamp(&self.entry) else { return Ok(false) };
+        let Ok(stamp) = manifest.stamp(&self.entry) else {
+            return Ok(false);
+        };
         if !manifest.matches(&self.entry)? {
             return Ok(false);
         }
@@ -157,17 +172,22 @@ impl Place {
         fs::remove_dir_all(&self.entry).map_err(|error| ImageError::file(&self.entry, error))
     }
 
-    fn build<E: From<ImageError>>(&self, build: impl FnOnce(&Path) -> Result<(), E>) -> Result<(), E> {
+    fn build<E: From<ImageError>>(
+        &self,
+        build: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<(), E> {
         if self.partial.exists() {
             // Left by a process that died: the lock says nobody is at it.
-            fs::remove_dir_all(&self.partial).map_err(|error| ImageError::file(&self.partial, error))?;
+            fs::remove_dir_all(&self.partial)
+                .map_err(|error| ImageError::file(&self.partial, error))?;
         }
         remove_file(&self.stamp)?;
         fs::create_dir(&self.partial).map_err(|error| ImageError::file(&self.partial, error))?;
         build(&self.partial)?;
         let manifest = Manifest::of(&self.partial)?;
         manifest.write(&self.partial)?;
-        fs::rename(&self.partial, &self.entry).map_err(|error| ImageError::file(&self.entry, error))?;
+        fs::rename(&self.partial, &self.entry)
+            .map_err(|error| ImageError::file(&self.entry, error))?;
         self.write_stamp(&manifest.stamp(&self.entry)?)?;
         Ok(())
     }
@@ -175,7 +195,9 @@ impl Place {
 
 fn remove_file(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(ImageError::file(path, error)),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(ImageError::file(path, error))
+        }
         _ => Ok(()),
     }
 }

@@ -32,10 +32,17 @@ fn tamper(path: &Path, change: impl FnOnce(&File)) {
 #[test]
 fn an_entry_is_built_once() {
     let (_folder, store) = fixture();
-    let first = store.get_or_build("kind", key("a"), &Silent, build_text).expect("built");
-    let second = store.get_or_build("kind", key("a"), &Silent, no_build).expect("found");
+    let first = store
+        .get_or_build("kind", key("a"), &Silent, build_text)
+        .expect("built");
+    let second = store
+        .get_or_build("kind", key("a"), &Silent, no_build)
+        .expect("found");
     assert_eq!(first, second);
-    assert_eq!(fs::read_to_string(first.join("file")).expect("content"), "content");
+    assert_eq!(
+        fs::read_to_string(first.join("file")).expect("content"),
+        "content"
+    );
 }
 
 #[test]
@@ -47,16 +54,34 @@ fn keys_do_not_run_together() {
 #[test]
 fn damage_is_found_and_built_again() {
     let damages: [fn(&Path); 6] = [
-        |entry| tamper(&entry.join("file"), |file| file.set_len(3).expect("truncate")),
-        |entry| tamper(&entry.join("file"), |mut file| file.write_all(b"c0ntent").expect("write")),
+        |entry| {
+            tamper(&entry.join("file"), |file| {
+                file.set_len(3).expect("truncate")
+            })
+        },
+        |entry| {
+            tamper(&entry.join("file"), |mut file| {
+                file.write_all(b"c0ntent").expect("write")
+            })
+        },
         |entry| fs::remove_file(entry.join("file")).expect("remove"),
         |entry| fs::remove_file(entry.join("manifest")).expect("remove"),
-        |entry| tamper(&entry.join("manifest"), |mut file| file.write_all(b"0000").expect("write")),
-        |entry| tamper(&entry.join("manifest"), |file| file.set_len(0).expect("truncate")),
+        |entry| {
+            tamper(&entry.join("manifest"), |mut file| {
+                file.write_all(b"0000").expect("write")
+            })
+        },
+        |entry| {
+            tamper(&entry.join("manifest"), |file| {
+                file.set_len(0).expect("truncate")
+            })
+        },
     ];
     for (at, damage) in damages.into_iter().enumerate() {
         let (_folder, store) = fixture();
-        let entry = store.get_or_build("kind", key("a"), &Silent, build_text).expect("built");
+        let entry = store
+            .get_or_build("kind", key("a"), &Silent, build_text)
+            .expect("built");
         damage(&entry);
         let builds = AtomicUsize::new(0);
         let again = store.get_or_build("kind", key("a"), &Silent, |folder| {
@@ -65,16 +90,25 @@ fn damage_is_found_and_built_again() {
         });
         let again = again.expect("built again");
         assert_eq!(builds.into_inner(), 1, "damage {at}");
-        assert_eq!(fs::read_to_string(again.join("file")).expect("content"), "content");
+        assert_eq!(
+            fs::read_to_string(again.join("file")).expect("content"),
+            "content"
+        );
     }
 }
 
 #[test]
 fn a_touched_but_right_entry_is_kept() {
     let (_folder, store) = fixture();
-    let entry = store.get_or_build("kind", key("a"), &Silent, build_text).expect("built");
-    tamper(&entry.join("file"), |mut file| file.write_all(b"content").expect("write"));
-    store.get_or_build("kind", key("a"), &Silent, no_build).expect("kept");
+    let entry = store
+        .get_or_build("kind", key("a"), &Silent, build_text)
+        .expect("built");
+    tamper(&entry.join("file"), |mut file| {
+        file.write_all(b"content").expect("write")
+    });
+    store
+        .get_or_build("kind", key("a"), &Silent, no_build)
+        .expect("kept");
 }
 
 #[test]
@@ -87,20 +121,33 @@ fn a_failed_build_leaves_nothing() {
     assert!(matches!(failed, Err(ImageError::Compile(_))));
     let left: Vec<_> = fs::read_dir(store.root.join("kind"))
         .expect("shelf")
-        .map(|entry| entry.expect("entry").file_name().to_string_lossy().into_owned())
+        .map(|entry| {
+            entry
+                .expect("entry")
+                .file_name()
+                .to_string_lossy()
+                .into_owned()
+        })
         .filter(|name| !name.ends_with(".lock"))
         .collect();
     assert!(left.is_empty(), "{left:?}");
-    store.get_or_build("kind", key("a"), &Silent, build_text).expect("the next one works");
+    store
+        .get_or_build("kind", key("a"), &Silent, build_text)
+        .expect("the next one works");
 }
 
 #[test]
 fn what_a_dead_process_left_is_removed() {
     let (_folder, store) = fixture();
-    let partial = store.root.join("kind").join(format!("{}.partial", key("a").name()));
+    let partial = store
+        .root
+        .join("kind")
+        .join(format!("{}.partial", key("a").name()));
     fs::create_dir_all(&partial).expect("left over");
     fs::write(partial.join("rubbish"), "half").expect("left over");
-    let entry = store.get_or_build("kind", key("a"), &Silent, build_text).expect("built");
+    let entry = store
+        .get_or_build("kind", key("a"), &Silent, build_text)
+        .expect("built");
     assert!(!entry.join("rubbish").exists());
 }
 
