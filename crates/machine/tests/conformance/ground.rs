@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use ukernel_abi::message::{Outcome, Stream};
+use ukernel_image::{Images, Progress};
 use ukernel_machine::firecracker::Firecracker;
 use ukernel_machine::guest::{Event, Guest, Program, Until};
 use ukernel_machine::kvm::Kvm;
@@ -30,21 +31,55 @@ pub struct Artifacts {
 }
 
 impl Artifacts {
-    /// The files named in the environment.
+    /// The files named in the environment, else built, once, into the target folder.
     pub fn find(arguments: &Arguments) -> Result<Arc<Self>, String> {
-        let named = |name: &str| {
-            let path = PathBuf::from(var_os(name).ok_or(format!("{name} is not set"))?);
-            let whole = std::path::absolute(&path).map_err(|error| error.to_string())?;
-            match whole.is_file() {
-                true => Ok(whole),
-                false => Err(format!("{name} is {}: no such file", path.display())),
+        if arguments.list {
+            // Nothing will be booted.
+            let none = PathBuf::new();
+            let (kernel, image) = (none.clone(), none);
+            return Ok(Arc::new(Self { kernel, image }));
+        }
+        let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let images = Images::new(project.join("target/ukernel-test-store"), project);
+        let kernel = match named("UKERNEL_TEST_KERNEL")? {
+            Some(path) => path,
+            None => {
+                images
+                    .kernel(&Steps)
+                    .map_err(|error| error.to_string())?
+                    .path
             }
         };
-        let _ = arguments;
-        Ok(Arc::new(Self {
-            kernel: named("UKERNEL_TEST_KERNEL")?,
-            image: named("UKERNEL_TEST_IMAGE")?,
-        }))
+        let image = match named("UKERNEL_TEST_IMAGE")? {
+            Some(path) => path,
+            None => {
+                images
+                    .python(&Steps)
+                    .map_err(|error| error.to_string())?
+                    .path
+            }
+        };
+        Ok(Arc::new(Self { kernel, image }))
+    }
+}
+
+/// The file an environment variable names.
+fn named(variable: &str) -> Result<Option<PathBuf>, String> {
+    let Some(path) = var_os(variable).map(PathBuf::from) else {
+        return Ok(None);
+    };
+    if !path.is_file() {
+        return Err(format!("{variable} is {}: no such file", path.display()));
+    }
+    Ok(Some(path))
+}
+
+/// Says on standard error what is being built.
+struct Steps;
+
+impl Progress for Steps {
+    fn step(&self, text: &str) {
+        eprintln!("{text}");
     }
 }
 

@@ -22,6 +22,14 @@ fn receive(channel: &mut Channel) -> GuestMessage {
     channel.receive(deadline, None).expect("an answer")
 }
 
+/// The guest refuses a message.
+fn refuses(channel: &mut Channel, message: &HostMessage, when: &str) {
+    channel.send(message).expect("send");
+    let answer = receive(channel);
+    let is_refused = matches!(answer, GuestMessage::Refused { .. });
+    assert!(is_refused, "{when}: {answer:?}");
+}
+
 /// The stream under a channel, whose type lends no way to write nonsense. The number of
 /// its file is in its debug form.
 fn raw(channel: &Channel) -> UnixStream {
@@ -38,6 +46,18 @@ fn raw(channel: &Channel) -> UnixStream {
     let this = pidfd_open(getpid(), PidfdFlags::empty()).expect("pidfd");
     let file = pidfd_getfd(this, number, PidfdGetfdFlags::empty()).expect("the stream");
     UnixStream::from(file)
+}
+
+/// A connection, and whether the backend has greeted the guest on it ahead of the caller;
+/// then the answers are taken off.
+fn connect(machine: &mut dyn Machine) -> (Channel, bool) {
+    let mut channel = machine.connect().expect("a channel");
+    let is_greeted = format!("{channel:?}").contains("greeting_sent: true");
+    if is_greeted {
+        assert!(matches!(receive(&mut channel), GuestMessage::Hello { .. }));
+        assert_eq!(receive(&mut channel), GuestMessage::Ready);
+    }
+    (channel, is_greeted)
 }
 
 /// The guest still serves whoever comes next.
@@ -59,7 +79,7 @@ fn garbage(ground: &Ground) {
         b"GET / HTTP/1.1\r\n\r\n",
     ];
     for bytes in nonsense {
-        let mut channel = machine.connect().expect("a channel");
+        let (mut channel, _) = connect(machine.as_mut());
         raw(&channel).write_all(bytes).expect("write");
         let answer = receive(&mut channel);
         assert!(
@@ -74,7 +94,7 @@ fn garbage(ground: &Ground) {
 fn cut_off(ground: &Ground) {
     let mut machine = ground.machine();
     for bytes in [&[2][..], &[0, 1, 0, 0, 7]] {
-        let channel = machine.connect().expect("a channel");
+        let (channel, _) = connect(machine.as_mut());
         raw(&channel).write_all(bytes).expect("write");
         drop(channel);
     }
@@ -83,7 +103,7 @@ fn cut_off(ground: &Ground) {
 
 fn out_of_turn(ground: &Ground) {
     let mut machine = ground.machine();
-    let mut channel = machine.connect().expect("a channel");
+    let (mut channel, is_greeted) = connect(machine.as_mut());
     let exec = HostMessage::Exec {
         id: 1,
         source: Source::Inline(b"print(1)".to_vec()),
@@ -94,23 +114,15 @@ fn out_of_turn(ground: &Ground) {
     let hello = HostMessage::Hello {
         version: PROTOCOL_VERSION,
     };
-    channel.send(&exec).expect("send");
-    assert!(
-        matches!(receive(&mut channel), GuestMessage::Refused { .. }),
-        "before the hello"
-    );
-    channel.send(&hello).expect("send");
-    assert!(matches!(receive(&mut channel), GuestMessage::Hello { .. }));
-    channel.send(&exec).expect("send");
-    assert!(
-        matches!(receive(&mut channel), GuestMessage::Refused { .. }),
-        "while a twin"
-    );
-    channel.send(&hello).expect("send");
-    assert!(
-        matches!(receive(&mut channel), GuestMessage::Refused { .. }),
-        "a second hello"
-    );
+    if is_greeted {
+        refuses(&mut channel, &hello, "a second hello");
+    } else {
+        refuses(&mut channel, &exec, "before the hello");
+        channel.send(&hello).expect("send");
+        assert!(matches!(receive(&mut channel), GuestMessage::Hello { .. }));
+        refuses(&mut channel, &exec, "while a twin");
+        refuses(&mut channel, &hello, "a second hello");
+    }
     drop(channel);
     lives_on(machine.as_mut());
 }
@@ -118,11 +130,12 @@ fn out_of_turn(ground: &Ground) {
 fn absurd(ground: &Ground) {
     let mut machine = ground.machine();
     drop(greet(machine.as_mut()));
-    let mut channel = machine.connect().expect("a channel");
-    channel
-        .send(&HostMessage::Hello { version: 0 })
-        .expect("send");
-    assert!(matches!(receive(&mut channel), GuestMessage::Hello { .. }));
+    let (mut channel, is_greeted) = connect(machine.as_mut());
+    if !is_greeted {
+        let hello = HostMessage::Hello { version: 0 };
+        channel.send(&hello).expect("send");
+        assert!(matches!(receive(&mut channel), GuestMessage::Hello { .. }));
+    }
     let resume = HostMessage::Resume {
         entropy: [0; 32],
         wall_clock_ns: u64::MAX,
