@@ -1,12 +1,122 @@
-//! `ukernel doctor`: what this host can do.
+//! `ukernel doctor`: what this host can do, and which backend `auto` picks.
 
 use crate::args::Doctor;
-use crate::failure::Failure;
+use crate::failure::{Failure, HOST};
+use crate::home;
+use crate::run::print_json;
+use serde::Serialize;
+use ukernel_machine::probe::{Finding, ModeSpeed, Probe, Report, choose};
 
-/// `ukernel doctor`
-pub fn doctor(_: &Doctor) -> Result<u8, Failure> {
-    Err(Failure::host(
-        "the probe is not part of this build yet",
-        "use `ukernel run`",
-    ))
+/// The report, and the choice made from it.
+#[derive(Debug, Serialize)]
+struct Document {
+    #[serde(flatten)]
+    report: Report,
+    backend: Choice,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Choice {
+    Picked { auto: &'static str, because: String },
+    None { auto: (), because: String },
+}
+
+/// `ukernel doctor`. Exit code 3 if no backend works here.
+pub fn doctor(args: &Doctor) -> Result<u8, Failure> {
+    let report = Probe::run(&home::probe_config()?);
+    let backend = match choose(&report, None) {
+        Ok((kind, because)) => Choice::Picked {
+            auto: kind.name(),
+            because,
+        },
+        Err(error) => Choice::None {
+            auto: (),
+            because: error.to_string(),
+        },
+    };
+    let code = match backend {
+        Choice::Picked { .. } => 0,
+        Choice::None { .. } => HOST,
+    };
+    if args.json {
+        print_json(&Document { report, backend })?;
+    } else {
+        print_table(&report, &backend);
+    }
+    Ok(code)
+}
+
+fn print_table(report: &Report, backend: &Choice) {
+    line("KVM", &report.kvm, |kvm| {
+        format!(
+            "API {}, guest user mode {}, supervisor mode {}",
+            kvm.api_version,
+            speed(&kvm.user),
+            speed(&kvm.supervisor)
+        )
+    });
+    line("Firecracker", &report.firecracker, |found| {
+        format!("{} ({})", found.version, found.path.display())
+    });
+    line("QEMU", &report.qemu, |found| {
+        format!("{} ({})", found.version, found.path.display())
+    });
+    line("Docker", &report.docker, |docker| {
+        match docker.engine.ok() {
+            Some(engine) => format!("engine {}", engine.version),
+            None => format!("client only: {}", docker.engine.trouble()),
+        }
+    });
+    line("cgroups", &report.cgroups, |cgroups| {
+        format!("v{}: {}", cgroups.version, cgroups.controllers.join(", "))
+    });
+    line("Landlock", &report.landlock, |landlock| {
+        format!("ABI {}", landlock.abi)
+    });
+    line("userfaultfd", &report.userfaultfd, |found| {
+        format!("through {}", found.through)
+    });
+    line("disk", &report.disk, |disk| {
+        format!(
+            "{} free of {} at {}",
+            gib(disk.free_bytes),
+            gib(disk.total_bytes),
+            disk.path.display()
+        )
+    });
+    let memory = report
+        .resources
+        .memory_bytes
+        .map_or("unknown".to_owned(), gib);
+    println!(
+        "{:<12} {} cores, {memory} memory",
+        "resources", report.resources.cores
+    );
+    match backend {
+        Choice::Picked { auto, because } => println!("{:<12} {auto}: {because}", "auto picks"),
+        Choice::None { because, .. } => println!("{:<12} nothing: {because}", "auto picks"),
+    }
+}
+
+fn line<T>(name: &str, finding: &Finding<T>, show: impl FnOnce(&T) -> String) {
+    let text = match finding.ok() {
+        Some(found) => show(found),
+        None => format!("no: {}", finding.trouble()),
+    };
+    println!("{name:<12} {text}");
+}
+
+fn speed(speed: &ModeSpeed) -> String {
+    let manner = if speed.native {
+        "native"
+    } else {
+        "interpreted"
+    };
+    format!("{:.0} M instructions/s ({manner})", speed.minstr_per_s)
+}
+
+fn gib(bytes: u64) -> String {
+    let mib = bytes >> 20;
+    format!("{}.{} GiB", mib >> 10, (mib & 1023) * 10 / 1024)
 }

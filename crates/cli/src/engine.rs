@@ -3,12 +3,14 @@
 use crate::failure::Failure;
 use crate::home;
 use crate::progress::Steps;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use ukernel_abi::message::Outcome;
 use ukernel_image::store::Key;
 use ukernel_image::{Images, Progress};
+use ukernel_machine::firecracker::Firecracker;
 use ukernel_machine::guest::{Guest, Program, Until};
 use ukernel_machine::kvm::Kvm;
+use ukernel_machine::probe::choose_quick;
 use ukernel_machine::{Backend, BackendKind, Machine, MachineError, MachineSpec, Template};
 use ukernel_vmm::LauncherOptions;
 
@@ -30,7 +32,7 @@ impl Engine {
     /// Opens the store and the backend: the one asked for, or the best one here.
     pub fn open(explicit: Option<BackendKind>) -> Result<Self, Failure> {
         let home = home::home()?;
-        let backend = open_backend(explicit)?;
+        let backend = open_backend(&home, explicit)?;
         // A process takes a moment to start; it does so while the store is looked at.
         backend.prepare();
         Ok(Self {
@@ -122,14 +124,16 @@ fn exercise(machine: &mut dyn Machine, source: &str) -> Result<(), MachineError>
     }
 }
 
-fn open_backend(explicit: Option<BackendKind>) -> Result<Box<dyn Backend>, Failure> {
-    match explicit {
-        None | Some(BackendKind::Kvm) => Ok(Box::new(Kvm::new(vm_processes()?)?)),
-        Some(BackendKind::Firecracker) => Err(Failure::host(
-            "firecracker is not found",
-            "install it on PATH or set UKERNEL_FIRECRACKER to its path",
-        )),
-    }
+fn open_backend(home: &Path, explicit: Option<BackendKind>) -> Result<Box<dyn Backend>, Failure> {
+    let config = home::probe_config()?;
+    let (kind, _) = choose_quick(&config, explicit)?;
+    Ok(match kind {
+        BackendKind::Kvm => Box::new(Kvm::new(vm_processes()?)?),
+        BackendKind::Firecracker => {
+            let program = config.find_firecracker().unwrap_or_default();
+            Box::new(Firecracker::new(program, home.join("run"))?)
+        }
+    })
 }
 
 /// How this program becomes a VM process.

@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use std::path::PathBuf;
+use ukernel_machine::probe::ProbeConfig;
 
 /// Folder of everything ukernel keeps: `$UKERNEL_HOME`, else `$XDG_CACHE_HOME/ukernel`, else
 /// `~/.cache/ukernel`. All of it can be built again.
@@ -39,11 +40,13 @@ pub fn source() -> PathBuf {
     )
 }
 
-/// A Firecracker the operator named, or the one on `PATH`.
-pub fn firecracker() -> Option<PathBuf> {
-    std::env::var_os("UKERNEL_FIRECRACKER")
-        .map(PathBuf::from)
-        .or_else(|| on_path("firecracker"))
+/// What the probe is told about this environment.
+pub fn probe_config() -> Result<ProbeConfig, Failure> {
+    Ok(ProbeConfig {
+        path: std::env::var_os("PATH").unwrap_or_default(),
+        firecracker: std::env::var_os("UKERNEL_FIRECRACKER").map(PathBuf::from),
+        state_dir: home()?,
+    })
 }
 
 /// A program on `PATH`.

@@ -23,7 +23,10 @@ struct Outbox {
     bytes: VecDeque<u8>,
 }
 
-static OUTBOX: Local<Outbox> = Local::new(Outbox { open: false, bytes: VecDeque::new() });
+static OUTBOX: Local<Outbox> = Local::new(Outbox {
+    open: false,
+    bytes: VecDeque::new(),
+});
 
 /// Queues a message for the host. Waits while too much is queued; without a connection
 /// nobody listens and the message is dropped.
@@ -36,7 +39,11 @@ pub(crate) fn say(message: &GuestMessage) {
 /// Queues output of an execution, in as many messages as it takes, and lets it be sent.
 pub(crate) fn output(id: u32, stream: Stream, bytes: &[u8]) {
     for chunk in bytes.chunks(OUTPUT_CHUNK_BYTES) {
-        say(&GuestMessage::Output { id, stream, bytes: chunk.to_vec() });
+        say(&GuestMessage::Output {
+            id,
+            stream,
+            bytes: chunk.to_vec(),
+        });
     }
     task::yield_now();
 }
@@ -88,7 +95,10 @@ pub(crate) enum Incoming {
 
 impl Channel {
     pub(crate) fn new(device: Vsock) -> Self {
-        Self { device, decoder: Decoder::new() }
+        Self {
+            device,
+            decoder: Decoder::new(),
+        }
     }
 
     /// Takes what has arrived, one thing at a time, `None` when there is nothing more.

@@ -16,8 +16,13 @@ struct Clock {
     wall_offset_ns: u64,
 }
 
-static CLOCK: Local<Clock> =
-    Local::new(Clock { tsc_khz: 1_000_000, anchor_tsc: 0, anchor_ns: 0, latest_ns: 0, wall_offset_ns: 0 });
+static CLOCK: Local<Clock> = Local::new(Clock {
+    tsc_khz: 1_000_000,
+    anchor_tsc: 0,
+    anchor_ns: 0,
+    latest_ns: 0,
+    wall_offset_ns: 0,
+});
 
 fn tsc() -> u64 {
     // SAFETY: reads a counter; the boot code leaves it readable at CPL 3.
@@ -36,7 +41,9 @@ pub(crate) fn monotonic_ns() -> u64 {
     let mut clock = CLOCK.get();
     let elapsed = u128::from(tsc().saturating_sub(clock.anchor_tsc));
     let ns = elapsed * 1_000_000 / u128::from(clock.tsc_khz);
-    let now = clock.anchor_ns.saturating_add(u64::try_from(ns).unwrap_or(u64::MAX));
+    let now = clock
+        .anchor_ns
+        .saturating_add(u64::try_from(ns).unwrap_or(u64::MAX));
     clock.latest_ns = clock.latest_ns.max(now);
     clock.latest_ns
 }

@@ -10,7 +10,10 @@ use core::cell::{RefCell, RefMut};
 pub(crate) struct Local<T>(RefCell<T>);
 
 // SAFETY: there is exactly one thread of execution (one vCPU, cooperative tasks).
-#[expect(unsafe_code, reason = "statics must be Sync; the kernel has no second thread")]
+#[expect(
+    unsafe_code,
+    reason = "statics must be Sync; the kernel has no second thread"
+)]
 unsafe impl<T> Sync for Local<T> {}
 
 impl<T> Local<T> {

@@ -31,7 +31,13 @@ use ukernel_abi::message::{
 /// What the workload task is asked to do.
 enum Job {
     Resume,
-    Exec { id: u32, source: Source, name: String, args: Vec<String>, interactive: bool },
+    Exec {
+        id: u32,
+        source: Source,
+        name: String,
+        args: Vec<String>,
+        interactive: bool,
+    },
 }
 
 struct Workload {
@@ -41,8 +47,11 @@ struct Workload {
     is_up: bool,
 }
 
-static WORKLOAD: Local<Workload> =
-    Local::new(Workload { jobs: VecDeque::new(), running: None, is_up: false });
+static WORKLOAD: Local<Workload> = Local::new(Workload {
+    jobs: VecDeque::new(),
+    running: None,
+    is_up: false,
+});
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -57,7 +66,10 @@ pub(crate) fn run(boot: &Boot, loaded: Loaded) -> ! {
     TREE.get().format(mem::file_quota_bytes());
     let guest = format!("ukernel/{} {}", env!("CARGO_PKG_VERSION"), loaded.adapter);
     let Some(device) = Vsock::start(boot.vsock) else {
-        report::fatal(format_args!("there is no vsock device at {:#x}", boot.vsock.base));
+        report::fatal(format_args!(
+            "there is no vsock device at {:#x}",
+            boot.vsock.base
+        ));
     };
     if !boot.embedded {
         interrupts::configure(boot.vsock.interrupt);
@@ -99,7 +111,9 @@ fn serve(mut channel: Channel, guest: &str) -> ! {
 }
 
 fn refused(reason: &str) -> GuestMessage {
-    GuestMessage::Refused { reason: reason.to_string() }
+    GuestMessage::Refused {
+        reason: reason.to_string(),
+    }
 }
 
 /// Follows one message and says what stage the connection is in then.
@@ -107,12 +121,22 @@ fn answer(stage: Stage, message: HostMessage, guest: &str) -> Stage {
     match (stage, message) {
         (Stage::Greeting, HostMessage::Hello { .. }) => {
             // The host compares versions; a guest cannot do better than say its own.
-            channel::reply(&GuestMessage::Hello { version: PROTOCOL_VERSION, guest: guest.to_string() });
+            channel::reply(&GuestMessage::Hello {
+                version: PROTOCOL_VERSION,
+                guest: guest.to_string(),
+            });
             return Stage::Twin;
         }
         (Stage::Greeting, _) => channel::reply(&refused("say hello first")),
         (_, HostMessage::Ping { nonce }) => channel::reply(&GuestMessage::Pong { nonce }),
-        (_, HostMessage::Resume { entropy, wall_clock_ns, instance: _ }) => {
+        (
+            _,
+            HostMessage::Resume {
+                entropy,
+                wall_clock_ns,
+                instance: _,
+            },
+        ) => {
             random::seed(entropy);
             clock::resume(wall_clock_ns);
             WORKLOAD.get().jobs.push_back(Job::Resume);
@@ -120,14 +144,29 @@ fn answer(stage: Stage, message: HostMessage, guest: &str) -> Stage {
             return Stage::Individual;
         }
         (Stage::Twin, _) => channel::reply(&refused("this VM is a copy: resume it first")),
-        (_, HostMessage::Exec { id, source, name, args, interactive }) => {
+        (
+            _,
+            HostMessage::Exec {
+                id,
+                source,
+                name,
+                args,
+                interactive,
+            },
+        ) => {
             let mut workload = WORKLOAD.get();
             if workload.running.is_some() {
                 drop(workload);
                 channel::reply(&refused("an execution is running"));
             } else {
                 workload.running = Some(id);
-                workload.jobs.push_back(Job::Exec { id, source, name, args, interactive });
+                workload.jobs.push_back(Job::Exec {
+                    id,
+                    source,
+                    name,
+                    args,
+                    interactive,
+                });
                 drop(workload);
                 task::wake_all();
             }
@@ -137,11 +176,28 @@ fn answer(stage: Stage, message: HostMessage, guest: &str) -> Stage {
                 runtime::interrupt(true);
             }
         }
-        (_, HostMessage::FileWrite { request, path, offset, truncate, bytes }) => {
+        (
+            _,
+            HostMessage::FileWrite {
+                request,
+                path,
+                offset,
+                truncate,
+                bytes,
+            },
+        ) => {
             let result = write_file(&path, offset, truncate, &bytes).map_err(file_error);
             channel::reply(&GuestMessage::FileWritten { request, result });
         }
-        (_, HostMessage::FileRead { request, path, offset, max_bytes }) => {
+        (
+            _,
+            HostMessage::FileRead {
+                request,
+                path,
+                offset,
+                max_bytes,
+            },
+        ) => {
             let max_bytes = (max_bytes as usize).min(MAX_CHUNK_BYTES);
             let result = read_file(&path, offset, max_bytes).map_err(file_error);
             channel::reply(&GuestMessage::FileContent { request, result });
@@ -198,7 +254,9 @@ fn work(loaded: Arc<Loaded>) {
     let mut has_ended = false;
     loop {
         task::wait_until(None, || !WORKLOAD.get().jobs.is_empty());
-        let Some(job) = WORKLOAD.get().jobs.pop_front() else { continue };
+        let Some(job) = WORKLOAD.get().jobs.pop_front() else {
+            continue;
+        };
         match job {
             Job::Resume => {
                 if let Err(error) = instance.resume() {
@@ -207,12 +265,18 @@ fn work(loaded: Arc<Loaded>) {
                     channel::say(&GuestMessage::Ready);
                 }
             }
-            Job::Exec { id, source, name, args, interactive } => {
+            Job::Exec {
+                id,
+                source,
+                name,
+                args,
+                interactive,
+            } => {
                 let outcome = match source_bytes(source) {
                     // The exit was the outcome of the program that made it, of no other.
-                    Ok(_) if has_ended => {
-                        Outcome::Trapped { reason: "an earlier program ended the runtime".to_string() }
-                    }
+                    Ok(_) if has_ended => Outcome::Trapped {
+                        reason: "an earlier program ended the runtime".to_string(),
+                    },
                     Ok(source) => {
                         runtime::interrupt(false);
                         let ran = instance.exec(id, name, source, args, interactive);

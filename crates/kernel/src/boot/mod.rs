@@ -119,7 +119,9 @@ fn ram_end(entries: impl Iterator<Item = (u64, u64, u32)>) -> u64 {
     const RAM: u32 = 1;
     entries
         .filter(|(start, size, kind)| {
-            *kind == RAM && *start < layout::POOL_START && start.saturating_add(*size) > layout::POOL_START
+            *kind == RAM
+                && *start < layout::POOL_START
+                && start.saturating_add(*size) > layout::POOL_START
         })
         .map(|(start, size, _)| start.saturating_add(size))
         .max()

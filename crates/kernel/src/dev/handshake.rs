@@ -51,7 +51,14 @@ impl Transport for SteppedTransport {
         self.0.requires_legacy_layout()
     }
 
-    fn queue_set(&mut self, queue: u16, size: u32, table: PhysAddr, driver: PhysAddr, device: PhysAddr) {
+    fn queue_set(
+        &mut self,
+        queue: u16,
+        size: u32,
+        table: PhysAddr,
+        driver: PhysAddr,
+        device: PhysAddr,
+    ) {
         self.0.queue_set(queue, size, table, driver, device);
     }
 
@@ -75,7 +82,11 @@ impl Transport for SteppedTransport {
         self.0.read_config_space(offset)
     }
 
-    fn write_config_space<T: IntoBytes + Immutable>(&mut self, offset: usize, value: T) -> Result<()> {
+    fn write_config_space<T: IntoBytes + Immutable>(
+        &mut self,
+        offset: usize,
+        value: T,
+    ) -> Result<()> {
         self.0.write_config_space(offset, value)
     }
 }

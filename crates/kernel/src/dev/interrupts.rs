@@ -54,7 +54,9 @@ pub(crate) fn configure(line: u32) {
 
 /// Halts until an interrupt, at most `wait_ns`.
 pub(crate) fn halt(wait_ns: Option<u64>) {
-    let ticks = wait_ns.map_or(0, |ns| u32::try_from(ns.div_ceil(TICK_NS)).unwrap_or(u32::MAX));
+    let ticks = wait_ns.map_or(0, |ns| {
+        u32::try_from(ns.div_ceil(TICK_NS)).unwrap_or(u32::MAX)
+    });
     write(LAPIC + LAPIC_TIMER_INITIAL, ticks);
     crate::stub::idle();
 }

@@ -8,7 +8,8 @@ use super::{interrupts, port, serial};
 use crate::clock;
 use crate::local::Local;
 use ukernel_abi::layout::{
-    BootPhase, GuestExit, I8042_RESET, IDLE_FOREVER_US, PORT_EXIT, PORT_I8042, PORT_IDLE, PORT_PHASE,
+    BootPhase, GuestExit, I8042_RESET, IDLE_FOREVER_US, PORT_EXIT, PORT_I8042, PORT_IDLE,
+    PORT_PHASE,
 };
 
 static EMBEDDED: Local<bool> = Local::new(false);
@@ -40,7 +41,8 @@ pub(crate) fn idle(deadline_ns: Option<u64>) {
     if is_embedded() {
         // Rounded up, so that a short sleep is not a busy loop.
         let us = wait_ns.map_or(IDLE_FOREVER_US, |ns| {
-            u32::try_from(ns.div_ceil(1000)).map_or(IDLE_FOREVER_US - 1, |us| us.min(IDLE_FOREVER_US - 1))
+            u32::try_from(ns.div_ceil(1000))
+                .map_or(IDLE_FOREVER_US - 1, |us| us.min(IDLE_FOREVER_US - 1))
         });
         port::write_u32(PORT_IDLE, us);
     } else {

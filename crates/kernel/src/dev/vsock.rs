@@ -36,11 +36,15 @@ unsafe impl Hal for KernelHal {
             // SAFETY: the layout has a size above zero.
             NonNull::new(unsafe { alloc_zeroed(layout) })
         });
-        memory.map_or((0, NonNull::dangling()), |memory| (memory.as_ptr() as PhysAddr, memory))
+        memory.map_or((0, NonNull::dangling()), |memory| {
+            (memory.as_ptr() as PhysAddr, memory)
+        })
     }
 
     unsafe fn dma_dealloc(_: PhysAddr, memory: NonNull<u8>, pages: usize) -> i32 {
-        let Some(layout) = dma_layout(pages) else { return -1 };
+        let Some(layout) = dma_layout(pages) else {
+            return -1;
+        };
         // SAFETY: allocated by `dma_alloc` with the same layout.
         unsafe { dealloc(memory.as_ptr(), layout) };
         0
@@ -58,7 +62,9 @@ unsafe impl Hal for KernelHal {
 }
 
 fn dma_layout(pages: usize) -> Option<Layout> {
-    let bytes = pages.checked_mul(PAGE_BYTES as usize).filter(|bytes| *bytes > 0)?;
+    let bytes = pages
+        .checked_mul(PAGE_BYTES as usize)
+        .filter(|bytes| *bytes > 0)?;
     Layout::from_size_align(bytes, PAGE_BYTES as usize).ok()
 }
 
@@ -92,7 +98,12 @@ impl Vsock {
         let transport = unsafe { MmioTransport::new(header, device.bytes as usize) }.ok()?;
         let driver = VirtIOSocket::new(SteppedTransport(transport)).ok()?;
         let notify = (device.base + QUEUE_NOTIFY) as *mut u32;
-        Some(Self { driver, connection: None, unreported: 0, notify })
+        Some(Self {
+            driver,
+            connection: None,
+            unreported: 0,
+            notify,
+        })
     }
 
     /// Tells the device the event queue was looked at. Some VMMs hold packets back after a
@@ -130,7 +141,9 @@ impl Vsock {
             event.source == known.dst && event.destination.port == known.src_port
         });
         Ok(Some(match event.event_type {
-            VsockEventType::ConnectionRequest => self.accept(event.source, event.destination, &event)?,
+            VsockEventType::ConnectionRequest => {
+                self.accept(event.source, event.destination, &event)?
+            }
             VsockEventType::Received { .. } if ours => {
                 self.report_credit(received)?;
                 Event::Received
@@ -195,7 +208,9 @@ impl Vsock {
     /// Sends the first bytes of `bytes`, as many as fit a packet and the host has room
     /// for. Zero: no room now, or no connection.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<usize, Error> {
-        let Some(connection) = self.connection.as_mut() else { return Ok(0) };
+        let Some(connection) = self.connection.as_mut() else {
+            return Ok(0);
+        };
         let mut length = bytes.len().min(MAX_PACKET_BYTES);
         while length > 0 {
             match self.driver.send(&bytes[..length], connection) {

@@ -45,7 +45,12 @@ impl Content {
     }
 
     /// Writes all of `bytes` at `offset`, or nothing when the quota does not allow it.
-    pub(super) fn write(&mut self, offset: u64, bytes: &[u8], quota: &mut Quota) -> Result<(), FileError> {
+    pub(super) fn write(
+        &mut self,
+        offset: u64,
+        bytes: &[u8],
+        quota: &mut Quota,
+    ) -> Result<(), FileError> {
         if bytes.is_empty() {
             return Ok(());
         }
@@ -55,7 +60,9 @@ impl Content {
             .ok_or(FileError::Quota)?;
         let first = offset as usize / BLOCK_BYTES;
         let last = (end as usize - 1) / BLOCK_BYTES;
-        let fresh = (first..=last).filter(|at| !matches!(self.blocks.get(*at), Some(Some(_)))).count();
+        let fresh = (first..=last)
+            .filter(|at| !matches!(self.blocks.get(*at), Some(Some(_))))
+            .count();
         let cost = (fresh * BLOCK_BYTES) as u64;
         if cost > quota.limit.saturating_sub(quota.used) {
             return Err(FileError::Quota);

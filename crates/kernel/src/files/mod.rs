@@ -13,7 +13,7 @@ pub(crate) use tree::{Kind, NodeId, Status, Tree};
 use crate::local::Local;
 
 /// The tree of this VM.
-pub(crate) static TREE: Local<Tree> = Local::new(Tree::new());
+pub(crate) static TREE: Local<Tree> = Local::new(Tree::empty());
 
 /// Symbolic links followed in one path.
 const MAX_LINKS: u32 = 16;

@@ -22,7 +22,9 @@ impl Tree {
     pub(crate) fn find(&self, from: NodeId, path: &str, follow: bool) -> Result<NodeId, FileError> {
         match self.walk(from, path, follow)? {
             Target::Node(node) => Ok(node),
-            Target::Place(place) => self.child(place.folder, &place.name)?.ok_or(FileError::NotFound),
+            Target::Place(place) => self
+                .child(place.folder, &place.name)?
+                .ok_or(FileError::NotFound),
         }
     }
 
@@ -41,7 +43,11 @@ impl Tree {
         if path.len() > MAX_PATH_BYTES {
             return Err(FileError::NameTooLong);
         }
-        let mut at = if path.starts_with('/') { Tree::ROOT } else { from };
+        let mut at = if path.starts_with('/') {
+            Tree::ROOT
+        } else {
+            from
+        };
         let mut links = 0;
         // Parts still to go, last first.
         let mut parts: Vec<String> = split(path);
@@ -59,7 +65,14 @@ impl Tree {
             }
             let last = parts.is_empty();
             let Some(child) = self.child(at, &part)? else {
-                return if last { Ok(Target::Place(Place { folder: at, name: part })) } else { Err(FileError::NotFound) };
+                return if last {
+                    Ok(Target::Place(Place {
+                        folder: at,
+                        name: part,
+                    }))
+                } else {
+                    Err(FileError::NotFound)
+                };
             };
             match self.link_target(child) {
                 Some(target) if !last || follow || wants_folder => {
@@ -73,7 +86,12 @@ impl Tree {
                     }
                     parts.extend(split(&target));
                 }
-                _ if last => return Ok(Target::Place(Place { folder: at, name: part })),
+                _ if last => {
+                    return Ok(Target::Place(Place {
+                        folder: at,
+                        name: part,
+                    }));
+                }
                 _ => at = child,
             }
         }

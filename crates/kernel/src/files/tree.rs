@@ -43,7 +43,10 @@ pub(crate) struct Status {
 
 enum Body {
     File(Content),
-    Directory { entries: BTreeMap<String, NodeId>, parent: NodeId },
+    Directory {
+        entries: BTreeMap<String, NodeId>,
+        parent: NodeId,
+    },
     Link(String),
 }
 
@@ -66,27 +69,50 @@ impl Tree {
     /// The root folder.
     pub(crate) const ROOT: NodeId = NodeId(0);
 
-    pub(super) const fn new() -> Self {
-        Self { nodes: Vec::new(), free: Vec::new(), quota: Quota { limit: 0, used: 0 } }
+    /// A tree without a root: [`Self::format`] makes it one.
+    pub(crate) const fn empty() -> Self {
+        Self {
+            nodes: Vec::new(),
+            free: Vec::new(),
+            quota: Quota { limit: 0, used: 0 },
+        }
     }
 
     /// Makes the root and the folders every program expects.
     pub(crate) fn format(&mut self, quota_bytes: u64) {
-        self.quota = Quota { limit: quota_bytes, used: 0 };
+        self.quota = Quota {
+            limit: quota_bytes,
+            used: 0,
+        };
         self.nodes.clear();
-        self.nodes.push(Some(Node::new(Body::Directory { entries: BTreeMap::new(), parent: Self::ROOT })));
+        self.nodes.push(Some(Node::new(Body::Directory {
+            entries: BTreeMap::new(),
+            parent: Self::ROOT,
+        })));
         for folder in ["tmp", "home"] {
             // A fresh tree with a quota has room for two folders.
             let _ = self.make_folder(Self::ROOT, folder);
         }
     }
 
+    /// Bytes of the quota in use.
+    #[cfg(test)]
+    pub(crate) fn used_bytes(&self) -> u64 {
+        self.quota.used
+    }
+
     fn node(&self, id: NodeId) -> Result<&Node, FileError> {
-        self.nodes.get(id.0).and_then(Option::as_ref).ok_or(FileError::NotFound)
+        self.nodes
+            .get(id.0)
+            .and_then(Option::as_ref)
+            .ok_or(FileError::NotFound)
     }
 
     fn node_mut(&mut self, id: NodeId) -> Result<&mut Node, FileError> {
-        self.nodes.get_mut(id.0).and_then(Option::as_mut).ok_or(FileError::NotFound)
+        self.nodes
+            .get_mut(id.0)
+            .and_then(Option::as_mut)
+            .ok_or(FileError::NotFound)
     }
 
     fn entries(&self, id: NodeId) -> Result<&BTreeMap<String, NodeId>, FileError> {
@@ -147,7 +173,12 @@ impl Tree {
     }
 
     /// Makes an empty file; the one there is if there is one and it may be.
-    pub(crate) fn make_file(&mut self, from: NodeId, path: &str, exclusive: bool) -> Result<NodeId, FileError> {
+    pub(crate) fn make_file(
+        &mut self,
+        from: NodeId,
+        path: &str,
+        exclusive: bool,
+    ) -> Result<NodeId, FileError> {
         match self.find(from, path, true) {
             Ok(_) if exclusive => Err(FileError::Exists),
             Ok(node) => Ok(node),
@@ -162,7 +193,10 @@ impl Tree {
     /// Makes a folder.
     pub(crate) fn make_folder(&mut self, from: NodeId, path: &str) -> Result<NodeId, FileError> {
         let place = self.place(from, path, false)?;
-        let body = Body::Directory { entries: BTreeMap::new(), parent: place.folder };
+        let body = Body::Directory {
+            entries: BTreeMap::new(),
+            parent: place.folder,
+        };
         self.add(place.folder, &place.name, body)
     }
 
@@ -178,13 +212,24 @@ impl Tree {
     }
 
     /// Makes a symbolic link to `target`, which need not exist.
-    pub(crate) fn make_link(&mut self, from: NodeId, path: &str, target: &str) -> Result<(), FileError> {
+    pub(crate) fn make_link(
+        &mut self,
+        from: NodeId,
+        path: &str,
+        target: &str,
+    ) -> Result<(), FileError> {
         let place = self.place(from, path, false)?;
-        self.add(place.folder, &place.name, Body::Link(target.to_string())).map(|_| ())
+        self.add(place.folder, &place.name, Body::Link(target.to_string()))
+            .map(|_| ())
     }
 
     /// Gives a file a second name.
-    pub(crate) fn add_name(&mut self, node: NodeId, from: NodeId, path: &str) -> Result<(), FileError> {
+    pub(crate) fn add_name(
+        &mut self,
+        node: NodeId,
+        from: NodeId,
+        path: &str,
+    ) -> Result<(), FileError> {
         if self.status(node)?.kind == Kind::Directory {
             return Err(FileError::IsDirectory);
         }
@@ -200,7 +245,9 @@ impl Tree {
     /// Removes a file's name.
     pub(crate) fn unlink(&mut self, from: NodeId, path: &str) -> Result<(), FileError> {
         let place = self.place(from, path, false)?;
-        let node = self.child(place.folder, &place.name)?.ok_or(FileError::NotFound)?;
+        let node = self
+            .child(place.folder, &place.name)?
+            .ok_or(FileError::NotFound)?;
         if self.status(node)?.kind == Kind::Directory {
             return Err(FileError::IsDirectory);
         }
@@ -210,8 +257,12 @@ impl Tree {
 
     /// Removes an empty folder.
     pub(crate) fn remove_folder(&mut self, from: NodeId, path: &str) -> Result<(), FileError> {
-        let place = self.place(from, path, false).map_err(|_| FileError::Invalid)?;
-        let node = self.child(place.folder, &place.name)?.ok_or(FileError::NotFound)?;
+        let place = self
+            .place(from, path, false)
+            .map_err(|_| FileError::Invalid)?;
+        let node = self
+            .child(place.folder, &place.name)?
+            .ok_or(FileError::NotFound)?;
         if !self.entries(node)?.is_empty() {
             return Err(FileError::NotEmpty);
         }
@@ -227,9 +278,15 @@ impl Tree {
         new_from: NodeId,
         new: &str,
     ) -> Result<(), FileError> {
-        let old = self.place(old_from, old, false).map_err(|_| FileError::Invalid)?;
-        let new = self.place(new_from, new, false).map_err(|_| FileError::Invalid)?;
-        let node = self.child(old.folder, &old.name)?.ok_or(FileError::NotFound)?;
+        let old = self
+            .place(old_from, old, false)
+            .map_err(|_| FileError::Invalid)?;
+        let new = self
+            .place(new_from, new, false)
+            .map_err(|_| FileError::Invalid)?;
+        let node = self
+            .child(old.folder, &old.name)?
+            .ok_or(FileError::NotFound)?;
         let is_folder = self.status(node)?.kind == Kind::Directory;
         if is_folder && self.is_inside(new.folder, node) {
             return Err(FileError::Invalid);
@@ -243,7 +300,9 @@ impl Tree {
             match (is_folder, folder_there) {
                 (true, false) => return Err(FileError::NotDirectory),
                 (false, true) => return Err(FileError::IsDirectory),
-                (true, true) if !self.entries(replaced)?.is_empty() => return Err(FileError::NotEmpty),
+                (true, true) if !self.entries(replaced)?.is_empty() => {
+                    return Err(FileError::NotEmpty);
+                }
                 _ => {}
             }
         }
@@ -288,7 +347,9 @@ impl Tree {
     }
 
     fn collect(&mut self, id: NodeId) {
-        let unused = self.node(id).is_ok_and(|node| node.names == 0 && node.opens == 0);
+        let unused = self
+            .node(id)
+            .is_ok_and(|node| node.names == 0 && node.opens == 0);
         if unused && let Some(mut node) = self.nodes[id.0].take() {
             if let Body::File(content) = &mut node.body {
                 // Shrinking to nothing cannot fail.
@@ -331,16 +392,27 @@ impl Tree {
 
     /// Names and nodes in a folder, in order of the names.
     pub(crate) fn list(&self, folder: NodeId) -> Result<Vec<(String, NodeId)>, FileError> {
-        Ok(self.entries(folder)?.iter().map(|(name, node)| (name.clone(), *node)).collect())
+        Ok(self
+            .entries(folder)?
+            .iter()
+            .map(|(name, node)| (name.clone(), *node))
+            .collect())
     }
 
     /// Where a symbolic link points.
     pub(crate) fn read_link(&self, node: NodeId) -> Result<String, FileError> {
-        self.link_target(node).map(ToString::to_string).ok_or(FileError::Invalid)
+        self.link_target(node)
+            .map(ToString::to_string)
+            .ok_or(FileError::Invalid)
     }
 
     /// Reads a file from `offset` on; fewer bytes than asked for at its end.
-    pub(crate) fn read(&self, id: NodeId, offset: u64, max_bytes: usize) -> Result<Vec<u8>, FileError> {
+    pub(crate) fn read(
+        &self,
+        id: NodeId,
+        offset: u64,
+        max_bytes: usize,
+    ) -> Result<Vec<u8>, FileError> {
         match &self.node(id)?.body {
             Body::File(content) => Ok(content.read(offset, max_bytes)),
             Body::Directory { .. } => Err(FileError::IsDirectory),
@@ -363,7 +435,11 @@ impl Tree {
         id: NodeId,
         change: impl FnOnce(&mut Content, &mut Quota) -> Result<(), FileError>,
     ) -> Result<(), FileError> {
-        let node = self.nodes.get_mut(id.0).and_then(Option::as_mut).ok_or(FileError::NotFound)?;
+        let node = self
+            .nodes
+            .get_mut(id.0)
+            .and_then(Option::as_mut)
+            .ok_or(FileError::NotFound)?;
         node.modified_ns = clock::wall_ns();
         match &mut node.body {
             Body::File(content) => change(content, &mut self.quota),
@@ -376,6 +452,12 @@ impl Tree {
 impl Node {
     fn new(body: Body) -> Self {
         let now = clock::wall_ns();
-        Self { body, names: 1, opens: 0, accessed_ns: now, modified_ns: now }
+        Self {
+            body,
+            names: 1,
+            opens: 0,
+            accessed_ns: now,
+            modified_ns: now,
+        }
     }
 }

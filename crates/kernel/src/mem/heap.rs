@@ -69,6 +69,9 @@ unsafe impl GlobalAlloc for Heap {
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: the caller's contract is dlmalloc's.
-        unsafe { HEAP.get().realloc(memory, layout.size(), layout.align(), size) }
+        unsafe {
+            HEAP.get()
+                .realloc(memory, layout.size(), layout.align(), size)
+        }
     }
 }

@@ -44,7 +44,11 @@ impl Window {
             return Err(Exhausted::Windows);
         }
         *next += 1;
-        Ok(Self { index, mapped: 0, tail_chunk: 0 })
+        Ok(Self {
+            index,
+            mapped: 0,
+            tail_chunk: 0,
+        })
     }
 
     /// First address that can be mapped.

@@ -1,5 +1,8 @@
 //! The engine, and the component the image holds.
-#![expect(unsafe_code, reason = "precompiled code is trusted, its maker being our own host")]
+#![expect(
+    unsafe_code,
+    reason = "precompiled code is trusted, its maker being our own host"
+)]
 
 use super::memory::Windows;
 use crate::boot::Boot;
@@ -31,14 +34,19 @@ fn try_load(boot: &Boot) -> wasmtime::Result<Loaded> {
     // SAFETY: the boot information placed the image in identity-mapped memory outside the
     // pool (checked there), and nobody writes to it.
     let image = unsafe { core::slice::from_raw_parts(start as *const u8, length) };
-    let header = Header::parse(image, length as u64).map_err(|error| wasmtime::format_err!("{error}"))?;
+    let header =
+        Header::parse(image, length as u64).map_err(|error| wasmtime::format_err!("{error}"))?;
     let engine = Engine::new(&config()?)?;
     let component = NonNull::new((start + COMPONENT_OFFSET as usize) as *mut u8)
         .map(|at| NonNull::slice_from_raw_parts(at, header.component_bytes as usize))
         .ok_or_else(|| wasmtime::Error::msg("image at address zero"))?;
     // SAFETY: the host compiled and digested this code; it stays where it is, unchanged.
     let component = unsafe { Component::deserialize_raw(&engine, component)? };
-    Ok(Loaded { engine, component, adapter: header.adapter().into() })
+    Ok(Loaded {
+        engine,
+        component,
+        adapter: header.adapter().into(),
+    })
 }
 
 fn config() -> wasmtime::Result<Config> {

@@ -87,7 +87,12 @@ impl Instance {
         let resume = export(&mut store, "resume")?;
         let exec = instance.get_typed_func(&mut store, exec)?;
         let resume = instance.get_typed_func(&mut store, resume)?;
-        Ok(Self { store, exec, resume, ended: None })
+        Ok(Self {
+            store,
+            exec,
+            resume,
+            ended: None,
+        })
     }
 
     /// Tells the runtime that this VM is a copy.
@@ -107,9 +112,16 @@ impl Instance {
     ) -> Result<Outcome, RunError> {
         let state = self.store.data_mut();
         state.execution = id;
-        state.arguments = core::iter::once(name.clone()).chain(args.iter().cloned()).collect();
+        state.arguments = core::iter::once(name.clone())
+            .chain(args.iter().cloned())
+            .collect();
         let exec = self.exec;
-        let request = Request { name, source, args, interactive };
+        let request = Request {
+            name,
+            source,
+            args,
+            interactive,
+        };
         let (outcome,) = self.guard(|store| exec.call(store, (request,)))?;
         Ok(match outcome {
             AdapterOutcome::Exited((code, value)) => Outcome::Exited { code, value },
@@ -118,7 +130,10 @@ impl Instance {
         })
     }
 
-    fn guard<R>(&mut self, call: impl FnOnce(&mut Store<State>) -> wasmtime::Result<R>) -> Result<R, RunError> {
+    fn guard<R>(
+        &mut self,
+        call: impl FnOnce(&mut Store<State>) -> wasmtime::Result<R>,
+    ) -> Result<R, RunError> {
         if let Some(ended) = &self.ended {
             return Err(ended.clone());
         }

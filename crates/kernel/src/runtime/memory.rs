@@ -34,7 +34,10 @@ unsafe impl MemoryCreator for Windows {
         }
         let mut window = Window::take().map_err(describe)?;
         window.grow_to(minimum as u64).map_err(describe)?;
-        Ok(Box::new(WindowMemory { window, bytes: minimum }))
+        Ok(Box::new(WindowMemory {
+            window,
+            bytes: minimum,
+        }))
     }
 }
 

@@ -12,7 +12,7 @@ mod state;
 pub(crate) mod trap;
 mod wasi;
 
+pub(crate) use abi::configure_spawn;
 pub(crate) use engine::{Loaded, load};
 pub(crate) use instance::{Instance, RunError};
-pub(crate) use abi::configure_spawn;
 pub(crate) use state::interrupt;

@@ -19,7 +19,11 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn new() -> Self {
-        Self { table: ResourceTable::new(), execution: 0, arguments: Vec::new() }
+        Self {
+            table: ResourceTable::new(),
+            execution: 0,
+            arguments: Vec::new(),
+        }
     }
 }
 
@@ -27,8 +31,14 @@ impl State {
 pub(super) type Context<'a> = StoreContextMut<'a, State>;
 
 /// A handle's destructor: forgets the handle.
-pub(super) fn forget<T: Send + 'static>(context: &mut Context<'_>, handle: u32) -> wasmtime::Result<T> {
-    Ok(context.data_mut().table.delete(Resource::<T>::new_own(handle))?)
+pub(super) fn forget<T: Send + 'static>(
+    context: &mut Context<'_>,
+    handle: u32,
+) -> wasmtime::Result<T> {
+    Ok(context
+        .data_mut()
+        .table
+        .delete(Resource::<T>::new_own(handle))?)
 }
 
 static INTERRUPT: Local<bool> = Local::new(false);

@@ -17,7 +17,12 @@ pub(crate) fn handle(frame: &TrapFrame) -> ! {
     let handler = *HANDLER.get();
     if let Some(handler) = handler {
         let faulted = frame.vector == PAGE_FAULT;
-        handler(frame.rip as usize, frame.rbp as usize, faulted, frame.cr2 as usize);
+        handler(
+            frame.rip as usize,
+            frame.rbp as usize,
+            faulted,
+            frame.cr2 as usize,
+        );
     }
     report::trap(frame)
 }

@@ -1,6 +1,9 @@
 //! The CPL 0 stub (`stub.s`) as the rest of the kernel sees it: the entry, the trap handler
 //! it calls, and the gate, which is all that CPL 3 can ask of it.
-#![expect(unsafe_code, reason = "entry points from assembly and the gate into it")]
+#![expect(
+    unsafe_code,
+    reason = "entry points from assembly and the gate into it"
+)]
 
 use core::arch::{asm, global_asm};
 
@@ -78,7 +81,12 @@ pub(crate) fn map_large(address: u64, physical: u64) -> Result<(), Refused> {
 
 /// Maps `pages` small pages; they must not cross 2 MiB. `table` names the page table that
 /// serves this 2 MiB of window, which must serve no other.
-pub(crate) fn map_small(address: u64, physical: u64, pages: u64, table: usize) -> Result<(), Refused> {
+pub(crate) fn map_small(
+    address: u64,
+    physical: u64,
+    pages: u64,
+    table: usize,
+) -> Result<(), Refused> {
     gate(3, address, physical, pages, table as u64)
 }
 

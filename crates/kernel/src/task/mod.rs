@@ -46,8 +46,11 @@ struct Scheduler {
     free_stacks: Vec<stack::Stack>,
 }
 
-static SCHEDULER: Local<Scheduler> =
-    Local::new(Scheduler { tasks: Vec::new(), current: 0, free_stacks: Vec::new() });
+static SCHEDULER: Local<Scheduler> = Local::new(Scheduler {
+    tasks: Vec::new(),
+    current: 0,
+    free_stacks: Vec::new(),
+});
 
 /// A task cannot be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +87,12 @@ pub(crate) fn spawn(entry: Box<dyn FnOnce()>) -> Result<(), SpawnError> {
         })?,
     };
     let context = Context::starting(&stack, entry);
-    let task = Task { context, state: State::Ready, stack: Some(stack), tls: [0; 2] };
+    let task = Task {
+        context,
+        state: State::Ready,
+        stack: Some(stack),
+        tls: [0; 2],
+    };
     if let Some(slot) = slot {
         scheduler.tasks[slot] = task;
         return Ok(());

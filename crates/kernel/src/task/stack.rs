@@ -16,7 +16,10 @@ struct Stacks {
     taken: u64,
 }
 
-static STACKS: Local<Stacks> = Local::new(Stacks { window: None, taken: 0 });
+static STACKS: Local<Stacks> = Local::new(Stacks {
+    window: None,
+    taken: 0,
+});
 
 /// A mapped stack, growing downward from its top.
 #[derive(Debug)]
@@ -37,7 +40,9 @@ impl Stack {
         };
         let start = map_stretch(window, offset, STACK_BYTES)?;
         stacks.taken += 1;
-        Ok(Self { top: start + STACK_BYTES })
+        Ok(Self {
+            top: start + STACK_BYTES,
+        })
     }
 
     /// One past the highest byte, 2 MiB aligned.

@@ -53,27 +53,39 @@ impl Interest {
 }
 
 pub(super) fn link(interface: &mut Interface<'_>) -> wasmtime::Result<()> {
-    interface.resource("file", ResourceType::host::<File>(), |mut context, handle| {
-        let file = forget::<File>(&mut context, handle)?;
-        TREE.get().close(file.node);
-        Ok(())
-    })?;
-    interface.func_wrap("open", |mut context: Context<'_>, (path, flags): (String, OpenFlags)| {
-        Ok((match open(&path, flags) {
-            Ok(file) => Ok(context.data_mut().table.push(file)?),
-            Err(error) => Err(error),
-        },))
-    })?;
-    interface.func_wrap("[method]file.read", |mut context: Context<'_>, (file, length): (Resource<File>, u32)| {
-        Ok((read(context.data_mut().table.get_mut(&file)?, length),))
-    })?;
+    interface.resource(
+        "file",
+        ResourceType::host::<File>(),
+        |mut context, handle| {
+            let file = forget::<File>(&mut context, handle)?;
+            TREE.get().close(file.node);
+            Ok(())
+        },
+    )?;
+    interface.func_wrap(
+        "open",
+        |mut context: Context<'_>, (path, flags): (String, OpenFlags)| {
+            Ok((match open(&path, flags) {
+                Ok(file) => Ok(context.data_mut().table.push(file)?),
+                Err(error) => Err(error),
+            },))
+        },
+    )?;
+    interface.func_wrap(
+        "[method]file.read",
+        |mut context: Context<'_>, (file, length): (Resource<File>, u32)| {
+            Ok((read(context.data_mut().table.get_mut(&file)?, length),))
+        },
+    )?;
     interface.func_wrap(
         "[method]file.write",
         |mut context: Context<'_>, (file, bytes): (Resource<File>, Vec<u8>)| {
             Ok((write(context.data_mut().table.get_mut(&file)?, &bytes),))
         },
     )?;
-    interface.func_wrap("poll", |_: Context<'_>, (interests,): (Vec<Interest>,)| Ok((poll(&interests),)))?;
+    interface.func_wrap("poll", |_: Context<'_>, (interests,): (Vec<Interest>,)| {
+        Ok((poll(&interests),))
+    })?;
     interface.func_wrap("now", |_: Context<'_>, ()| Ok((clock::monotonic_ns(),)))
 }
 
@@ -94,14 +106,22 @@ fn open(path: &str, flags: OpenFlags) -> Result<File, AbiError> {
         tree.resize(node, 0)?;
     }
     tree.open(node)?;
-    Ok(File { node, offset: 0, flags })
+    Ok(File {
+        node,
+        offset: 0,
+        flags,
+    })
 }
 
 fn read(file: &mut File, length: u32) -> Result<Vec<u8>, AbiError> {
     if !file.flags.contains(OpenFlags::READ) {
         return Err(AbiError::Denied);
     }
-    let bytes = TREE.get().read(file.node, file.offset, (length as usize).min(MAX_CHUNK_BYTES))?;
+    let bytes = TREE.get().read(
+        file.node,
+        file.offset,
+        (length as usize).min(MAX_CHUNK_BYTES),
+    )?;
     file.offset += bytes.len() as u64;
     Ok(bytes)
 }
@@ -130,9 +150,15 @@ fn poll(interests: &[Interest]) -> Result<Vec<u32>, AbiError> {
             Interest::Channel(_) => None,
         })
         .min();
-    task::wait_until(deadline, || is_interrupted() || interests.iter().any(|interest| interest.is_ready()));
+    task::wait_until(deadline, || {
+        is_interrupted() || interests.iter().any(|interest| interest.is_ready())
+    });
     if is_interrupted() {
         return Err(AbiError::Interrupted);
     }
-    Ok((0u32..).zip(interests).filter(|(_, interest)| interest.is_ready()).map(|(index, _)| index).collect())
+    Ok((0u32..)
+        .zip(interests)
+        .filter(|(_, interest)| interest.is_ready())
+        .map(|(index, _)| index)
+        .collect())
 }

@@ -30,16 +30,28 @@ struct Channels {
     next: u32,
 }
 
-static CHANNELS: Local<Channels> = Local::new(Channels { channels: BTreeMap::new(), next: 1 });
+static CHANNELS: Local<Channels> = Local::new(Channels {
+    channels: BTreeMap::new(),
+    next: 1,
+});
 
 /// Whether a receive would give something: a message, or the news that there is no channel.
 pub(super) fn is_ready(handle: u32) -> bool {
-    CHANNELS.get().channels.get(&handle).is_none_or(|channel| !channel.messages.is_empty())
+    CHANNELS
+        .get()
+        .channels
+        .get(&handle)
+        .is_none_or(|channel| !channel.messages.is_empty())
 }
 
 pub(super) fn link(interface: &mut Interface<'_>) -> wasmtime::Result<()> {
-    interface.func_wrap("channel-create", |_: Context<'_>, (name,): (String,)| Ok((create(name),)))?;
-    interface.func_wrap("send", |_: Context<'_>, (handle, message): (u32, Vec<u8>)| Ok((send(handle, message),)))?;
+    interface.func_wrap("channel-create", |_: Context<'_>, (name,): (String,)| {
+        Ok((create(name),))
+    })?;
+    interface.func_wrap(
+        "send",
+        |_: Context<'_>, (handle, message): (u32, Vec<u8>)| Ok((send(handle, message),)),
+    )?;
     interface.func_wrap("recv", |_: Context<'_>, (handle,): (u32,)| {
         let mut channels = CHANNELS.get();
         let channel = channels.channels.get_mut(&handle).ok_or(AbiError::NotFound);
@@ -60,7 +72,11 @@ fn create(name: String) -> Result<u32, AbiError> {
         return Err(AbiError::Invalid);
     }
     let mut channels = CHANNELS.get();
-    if let Some((handle, channel)) = channels.channels.iter_mut().find(|(_, channel)| channel.name == name) {
+    if let Some((handle, channel)) = channels
+        .channels
+        .iter_mut()
+        .find(|(_, channel)| channel.name == name)
+    {
         channel.handles += 1;
         return Ok(*handle);
     }
@@ -69,7 +85,14 @@ fn create(name: String) -> Result<u32, AbiError> {
     }
     let handle = channels.next;
     channels.next = handle.checked_add(1).ok_or(AbiError::Limit)?;
-    channels.channels.insert(handle, Channel { name, handles: 1, messages: VecDeque::new() });
+    channels.channels.insert(
+        handle,
+        Channel {
+            name,
+            handles: 1,
+            messages: VecDeque::new(),
+        },
+    );
     Ok(handle)
 }
 
@@ -78,7 +101,10 @@ fn send(handle: u32, message: Vec<u8>) -> Result<(), AbiError> {
         return Err(AbiError::Limit);
     }
     let mut channels = CHANNELS.get();
-    let channel = channels.channels.get_mut(&handle).ok_or(AbiError::NotFound)?;
+    let channel = channels
+        .channels
+        .get_mut(&handle)
+        .ok_or(AbiError::NotFound)?;
     if channel.messages.len() >= MAX_WAITING {
         return Err(AbiError::Limit);
     }

@@ -32,7 +32,10 @@ fn interface<'a>(linker: &'a mut Linker<State>, name: &str) -> wasmtime::Result<
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ComponentType, Lift, Lower)]
 #[component(enum)]
 #[repr(u8)]
-#[expect(dead_code, reason = "the whole enumeration, whether or not a call gives each")]
+#[expect(
+    dead_code,
+    reason = "the whole enumeration, whether or not a call gives each"
+)]
 pub(super) enum AbiError {
     #[component(name = "not-found")]
     NotFound,
@@ -63,7 +66,10 @@ impl From<FileError> for AbiError {
             FileError::Exists => Self::Exists,
             FileError::IsDirectory => Self::IsDirectory,
             FileError::NotDirectory => Self::NotDirectory,
-            FileError::NotEmpty | FileError::TooManyLinks | FileError::Invalid | FileError::NameTooLong => Self::Invalid,
+            FileError::NotEmpty
+            | FileError::TooManyLinks
+            | FileError::Invalid
+            | FileError::NameTooLong => Self::Invalid,
             FileError::Quota => Self::Limit,
         }
     }

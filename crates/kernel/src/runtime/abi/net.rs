@@ -20,10 +20,21 @@ enum Transport {
 const DENIED: AbiError = AbiError::Denied;
 
 pub(super) fn link(interface: &mut Interface<'_>) -> wasmtime::Result<()> {
-    interface.func_wrap("socket", |_: Context<'_>, (_,): (Transport,)| Ok((Err::<u32, _>(DENIED),)))?;
-    interface.func_wrap("bind", |_: Context<'_>, (_, _): (u32, u16)| Ok((Err::<(), _>(DENIED),)))?;
-    interface.func_wrap("connect", |_: Context<'_>, (_, _, _): (u32, String, u16)| Ok((Err::<(), _>(DENIED),)))?;
-    interface.func_wrap("send", |_: Context<'_>, (_, _): (u32, Vec<u8>)| Ok((Err::<u32, _>(DENIED),)))?;
-    interface.func_wrap("recv", |_: Context<'_>, (_, _): (u32, u32)| Ok((Err::<Vec<u8>, _>(DENIED),)))?;
+    interface.func_wrap("socket", |_: Context<'_>, (_,): (Transport,)| {
+        Ok((Err::<u32, _>(DENIED),))
+    })?;
+    interface.func_wrap("bind", |_: Context<'_>, (_, _): (u32, u16)| {
+        Ok((Err::<(), _>(DENIED),))
+    })?;
+    interface.func_wrap(
+        "connect",
+        |_: Context<'_>, (_, _, _): (u32, String, u16)| Ok((Err::<(), _>(DENIED),)),
+    )?;
+    interface.func_wrap("send", |_: Context<'_>, (_, _): (u32, Vec<u8>)| {
+        Ok((Err::<u32, _>(DENIED),))
+    })?;
+    interface.func_wrap("recv", |_: Context<'_>, (_, _): (u32, u32)| {
+        Ok((Err::<Vec<u8>, _>(DENIED),))
+    })?;
     interface.func_wrap("close", |_: Context<'_>, (_,): (u32,)| Ok(()))
 }

@@ -39,38 +39,61 @@ fn bounded(mut text: String) -> String {
 }
 
 fn trace(record: TraceRecord) {
-    channel::say(&GuestMessage::Trace { at_ns: clock::monotonic_ns(), record });
+    channel::say(&GuestMessage::Trace {
+        at_ns: clock::monotonic_ns(),
+        record,
+    });
 }
 
 pub(super) fn link_log(interface: &mut Interface<'_>) -> wasmtime::Result<()> {
-    interface.func_wrap("write", |_: Context<'_>, (level, message): (Level, String)| {
-        let level = match level {
-            Level::Debug => LogLevel::Debug,
-            Level::Info => LogLevel::Info,
-            Level::Warn => LogLevel::Warn,
-            Level::Error => LogLevel::Error,
-        };
-        channel::say(&GuestMessage::Log { level, message: bounded(message) });
-        Ok(())
-    })
+    interface.func_wrap(
+        "write",
+        |_: Context<'_>, (level, message): (Level, String)| {
+            let level = match level {
+                Level::Debug => LogLevel::Debug,
+                Level::Info => LogLevel::Info,
+                Level::Warn => LogLevel::Warn,
+                Level::Error => LogLevel::Error,
+            };
+            channel::say(&GuestMessage::Log {
+                level,
+                message: bounded(message),
+            });
+            Ok(())
+        },
+    )
 }
 
 pub(super) fn link_trace(interface: &mut Interface<'_>) -> wasmtime::Result<()> {
-    interface.func_wrap("span-begin", |_: Context<'_>, (name, parent): (String, Option<u64>)| {
-        let span = {
-            let mut next = NEXT_SPAN.get();
-            *next += 1;
-            *next - 1
-        };
-        trace(TraceRecord::SpanBegin { span, parent, name: bounded(name) });
-        Ok((span,))
-    })?;
+    interface.func_wrap(
+        "span-begin",
+        |_: Context<'_>, (name, parent): (String, Option<u64>)| {
+            let span = {
+                let mut next = NEXT_SPAN.get();
+                *next += 1;
+                *next - 1
+            };
+            trace(TraceRecord::SpanBegin {
+                span,
+                parent,
+                name: bounded(name),
+            });
+            Ok((span,))
+        },
+    )?;
     interface.func_wrap("span-end", |_: Context<'_>, (span,): (u64,)| {
         trace(TraceRecord::SpanEnd { span });
         Ok(())
     })?;
-    interface.func_wrap("event", |_: Context<'_>, (span, name, detail): (Option<u64>, String, String)| {
-        trace(TraceRecord::Event { span, name: bounded(name), detail: bounded(detail) });
-        Ok(())
-    })
+    interface.func_wrap(
+        "event",
+        |_: Context<'_>, (span, name, detail): (Option<u64>, String, String)| {
+            trace(TraceRecord::Event {
+                span,
+                name: bounded(name),
+                detail: bounded(detail),
+            });
+            Ok(())
+        },
+    )
 }

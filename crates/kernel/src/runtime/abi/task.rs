@@ -26,7 +26,10 @@ struct Spawned {
     exits: Vec<Option<i32>>,
 }
 
-static SPAWNED: Local<Spawned> = Local::new(Spawned { loaded: None, exits: Vec::new() });
+static SPAWNED: Local<Spawned> = Local::new(Spawned {
+    loaded: None,
+    exits: Vec::new(),
+});
 
 /// Lets `spawn` make instances of this component.
 pub(crate) fn configure(loaded: Arc<Loaded>) {
@@ -41,13 +44,22 @@ pub(super) fn link(interface: &mut Interface<'_>) -> wasmtime::Result<()> {
     interface.func_wrap("sleep", |_: Context<'_>, (duration,): (u64,)| {
         let deadline = clock::monotonic_ns().saturating_add(duration);
         let interrupted = task::wait_until(Some(deadline), is_interrupted);
-        Ok((if interrupted { Err(AbiError::Interrupted) } else { Ok(()) },))
+        Ok((if interrupted {
+            Err(AbiError::Interrupted)
+        } else {
+            Ok(())
+        },))
     })?;
-    interface.func_wrap("spawn", |context: Context<'_>, (path, args): (String, Vec<String>)| {
-        Ok((spawn(context.data().execution, path, args),))
-    })?;
+    interface.func_wrap(
+        "spawn",
+        |context: Context<'_>, (path, args): (String, Vec<String>)| {
+            Ok((spawn(context.data().execution, path, args),))
+        },
+    )?;
     interface.func_wrap("join", |_: Context<'_>, (id,): (u32,)| Ok((join(id),)))?;
-    interface.func_wrap("take-interrupt", |_: Context<'_>, ()| Ok((take_interrupt(),)))
+    interface.func_wrap("take-interrupt", |_: Context<'_>, ()| {
+        Ok((take_interrupt(),))
+    })
 }
 
 fn spawn(execution: u32, path: String, args: Vec<String>) -> Result<u32, AbiError> {

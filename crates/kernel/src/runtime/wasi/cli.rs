@@ -18,12 +18,18 @@ const ENVIRONMENT: [(&str, &str); 3] = [("HOME", "/home"), ("TMPDIR", "/tmp"), (
 pub(super) fn link(wasi: &mut Wasi<'_>) -> wasmtime::Result<()> {
     let mut environment = wasi.interface("cli/environment")?;
     environment.func_wrap("get-environment", |_: Context<'_>, ()| {
-        let pairs: Vec<(String, String)> =
-            ENVIRONMENT.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        let pairs: Vec<(String, String)> = ENVIRONMENT
+            .iter()
+            .map(|(name, value)| ((*name).into(), (*value).into()))
+            .collect();
         Ok((pairs,))
     })?;
-    environment.func_wrap("get-arguments", |context: Context<'_>, ()| Ok((context.data().arguments.clone(),)))?;
-    environment.func_wrap("initial-cwd", |_: Context<'_>, ()| Ok((Some(String::from("/")),)))?;
+    environment.func_wrap("get-arguments", |context: Context<'_>, ()| {
+        Ok((context.data().arguments.clone(),))
+    })?;
+    environment.func_wrap("initial-cwd", |_: Context<'_>, ()| {
+        Ok((Some(String::from("/")),))
+    })?;
 
     let mut exit = wasi.interface("cli/exit")?;
     exit.func_wrap("exit", |_: Context<'_>, (status,): (Result<(), ()>,)| {
@@ -34,15 +40,24 @@ pub(super) fn link(wasi: &mut Wasi<'_>) -> wasmtime::Result<()> {
         Err::<(), _>(wasmtime::Error::from(ExitNow(code.into())))
     })?;
 
-    wasi.interface("cli/stdin")?.func_wrap("get-stdin", |mut context: Context<'_>, ()| {
-        Ok((context.data_mut().table.push(InputStream::Empty)?,))
-    })?;
-    wasi.interface("cli/stdout")?.func_wrap("get-stdout", |mut context: Context<'_>, ()| {
-        Ok((context.data_mut().table.push(OutputStream::Standard(Stream::Stdout))?,))
-    })?;
-    wasi.interface("cli/stderr")?.func_wrap("get-stderr", |mut context: Context<'_>, ()| {
-        Ok((context.data_mut().table.push(OutputStream::Standard(Stream::Stderr))?,))
-    })?;
+    wasi.interface("cli/stdin")?
+        .func_wrap("get-stdin", |mut context: Context<'_>, ()| {
+            Ok((context.data_mut().table.push(InputStream::Empty)?,))
+        })?;
+    wasi.interface("cli/stdout")?
+        .func_wrap("get-stdout", |mut context: Context<'_>, ()| {
+            Ok((context
+                .data_mut()
+                .table
+                .push(OutputStream::Standard(Stream::Stdout))?,))
+        })?;
+    wasi.interface("cli/stderr")?
+        .func_wrap("get-stderr", |mut context: Context<'_>, ()| {
+            Ok((context
+                .data_mut()
+                .table
+                .push(OutputStream::Standard(Stream::Stderr))?,))
+        })?;
 
     for (interface, function) in [
         ("cli/terminal-stdin", "get-terminal-stdin"),
@@ -50,7 +65,9 @@ pub(super) fn link(wasi: &mut Wasi<'_>) -> wasmtime::Result<()> {
         ("cli/terminal-stderr", "get-terminal-stderr"),
     ] {
         wasi.interface(interface)?
-            .func_wrap(function, |_: Context<'_>, ()| Ok((None::<Resource<Terminal>>,)))?;
+            .func_wrap(function, |_: Context<'_>, ()| {
+                Ok((None::<Resource<Terminal>>,))
+            })?;
     }
     Ok(())
 }

@@ -195,12 +195,21 @@ fn answer<T>(result: Result<T, FileError>) -> FileResult<T> {
 
 fn open_at(
     mut context: Context<'_>,
-    (handle, path_flags, path, open_flags, flags): (Handle, PathFlags, String, OpenFlags, DescriptorFlags),
+    (handle, path_flags, path, open_flags, flags): (
+        Handle,
+        PathFlags,
+        String,
+        OpenFlags,
+        DescriptorFlags,
+    ),
 ) -> FileResult<Handle> {
     let folder = get(&context, &handle)?.node;
     let follow = path_flags.contains(PathFlags::FOLLOW);
     match open_node(folder, &path, follow, open_flags, flags) {
-        Ok(node) => Ok((Ok(context.data_mut().table.push(Descriptor { node, flags })?),)),
+        Ok(node) => Ok((Ok(context
+            .data_mut()
+            .table
+            .push(Descriptor { node, flags })?),)),
         Err(error) => Ok((Err(error),)),
     }
 }
@@ -222,7 +231,9 @@ fn open_node(
     match kind {
         Kind::Link => return Err(ErrorCode::Loop),
         Kind::File if open.contains(OpenFlags::DIRECTORY) => return Err(ErrorCode::NotDirectory),
-        Kind::Directory if flags.contains(DescriptorFlags::WRITE) => return Err(ErrorCode::IsDirectory),
+        Kind::Directory if flags.contains(DescriptorFlags::WRITE) => {
+            return Err(ErrorCode::IsDirectory);
+        }
         _ => {}
     }
     if open.contains(OpenFlags::TRUNCATE) {
@@ -250,7 +261,11 @@ fn write(context: Context<'_>, (handle, bytes, offset): (Handle, Vec<u8>, u64)) 
     if !descriptor.flags.contains(DescriptorFlags::WRITE) {
         return Ok((Err(ErrorCode::BadDescriptor),));
     }
-    answer(TREE.get().write(descriptor.node, offset, &bytes).map(|()| bytes.len() as u64))
+    answer(
+        TREE.get()
+            .write(descriptor.node, offset, &bytes)
+            .map(|()| bytes.len() as u64),
+    )
 }
 
 fn list(mut context: Context<'_>, (handle,): (Handle,)) -> FileResult<Resource<Entries>> {
@@ -261,7 +276,12 @@ fn list(mut context: Context<'_>, (handle,): (Handle,)) -> FileResult<Resource<E
             names
                 .into_iter()
                 .rev()
-                .map(|(name, node)| Ok(DirectoryEntry { kind: tree.status(node)?.kind.into(), name }))
+                .map(|(name, node)| {
+                    Ok(DirectoryEntry {
+                        kind: tree.status(node)?.kind.into(),
+                        name,
+                    })
+                })
                 .collect::<Result<Vec<_>, FileError>>()
         })
     };
@@ -272,23 +292,33 @@ fn list(mut context: Context<'_>, (handle,): (Handle,)) -> FileResult<Resource<E
 }
 
 fn hash_of(node: Result<NodeId, FileError>) -> FileResult<MetadataHash> {
-    answer(node.map(|node| MetadataHash { lower: node.number(), upper: 0 }))
+    answer(node.map(|node| MetadataHash {
+        lower: node.number(),
+        upper: 0,
+    }))
 }
 
 fn find(folder: NodeId, flags: PathFlags, path: &str) -> Result<NodeId, FileError> {
-    TREE.get().find(folder, path, flags.contains(PathFlags::FOLLOW))
+    TREE.get()
+        .find(folder, path, flags.contains(PathFlags::FOLLOW))
 }
 
 pub(super) fn link(wasi: &mut Wasi<'_>) -> wasmtime::Result<()> {
     let mut types = wasi.interface("filesystem/types")?;
-    types.resource("descriptor", ResourceType::host::<Descriptor>(), |mut context, handle| {
-        let descriptor = forget::<Descriptor>(&mut context, handle)?;
-        TREE.get().close(descriptor.node);
-        Ok(())
-    })?;
-    types.resource("directory-entry-stream", ResourceType::host::<Entries>(), |mut context, handle| {
-        forget::<Entries>(&mut context, handle).map(|_| ())
-    })?;
+    types.resource(
+        "descriptor",
+        ResourceType::host::<Descriptor>(),
+        |mut context, handle| {
+            let descriptor = forget::<Descriptor>(&mut context, handle)?;
+            TREE.get().close(descriptor.node);
+            Ok(())
+        },
+    )?;
+    types.resource(
+        "directory-entry-stream",
+        ResourceType::host::<Entries>(),
+        |mut context, handle| forget::<Entries>(&mut context, handle).map(|_| ()),
+    )?;
     types.func_wrap("[method]descriptor.open-at", open_at)?;
     types.func_wrap("[method]descriptor.read", read)?;
     types.func_wrap("[method]descriptor.write", write)?;
@@ -296,17 +326,24 @@ pub(super) fn link(wasi: &mut Wasi<'_>) -> wasmtime::Result<()> {
     types.func_wrap(
         "[method]directory-entry-stream.read-directory-entry",
         |mut context: Context<'_>, (entries,): (Resource<Entries>,)| {
-            Ok((Ok::<_, ErrorCode>(context.data_mut().table.get_mut(&entries)?.0.pop()),))
+            Ok((Ok::<_, ErrorCode>(
+                context.data_mut().table.get_mut(&entries)?.0.pop(),
+            ),))
         },
     )?;
     types.func_wrap(
         "[method]descriptor.read-via-stream",
-        |mut context: Context<'_>, (handle, offset): (Handle, u64)| -> FileResult<Resource<InputStream>> {
+        |mut context: Context<'_>,
+         (handle, offset): (Handle, u64)|
+         -> FileResult<Resource<InputStream>> {
             let node = get(&context, &handle)?.node;
             if let Err(error) = TREE.get().open(node) {
                 return Ok((Err(error.into()),));
             }
-            Ok((Ok(context.data_mut().table.push(InputStream::File(node, offset))?),))
+            Ok((Ok(context
+                .data_mut()
+                .table
+                .push(InputStream::File(node, offset))?),))
         },
     )?;
     types.func_wrap(
@@ -324,16 +361,26 @@ pub(super) fn link(wasi: &mut Wasi<'_>) -> wasmtime::Result<()> {
         |_: Context<'_>, (_, _, _, _): (Handle, u64, u64, Advice)| Ok((Ok::<(), ErrorCode>(()),)),
     )?;
     for name in ["[method]descriptor.sync", "[method]descriptor.sync-data"] {
-        types.func_wrap(name, |_: Context<'_>, (_,): (Handle,)| Ok((Ok::<(), ErrorCode>(()),)))?;
+        types.func_wrap(name, |_: Context<'_>, (_,): (Handle,)| {
+            Ok((Ok::<(), ErrorCode>(()),))
+        })?;
     }
     link_status(&mut types)?;
     link_names(&mut types)?;
-    wasi.interface("filesystem/preopens")?.func_wrap("get-directories", |mut context: Context<'_>, ()| {
-        let flags = DescriptorFlags::READ | DescriptorFlags::MUTATE_DIRECTORY;
-        TREE.get().open(Tree::ROOT).map_err(|_| wasmtime::Error::msg("no file tree"))?;
-        let root = context.data_mut().table.push(Descriptor { node: Tree::ROOT, flags })?;
-        Ok((vec![(root, "/".to_string())],))
-    })
+    wasi.interface("filesystem/preopens")?.func_wrap(
+        "get-directories",
+        |mut context: Context<'_>, ()| {
+            let flags = DescriptorFlags::READ | DescriptorFlags::MUTATE_DIRECTORY;
+            TREE.get()
+                .open(Tree::ROOT)
+                .map_err(|_| wasmtime::Error::msg("no file tree"))?;
+            let root = context.data_mut().table.push(Descriptor {
+                node: Tree::ROOT,
+                flags,
+            })?;
+            Ok((vec![(root, "/".to_string())],))
+        },
+    )
 }
 
 fn output(
@@ -355,53 +402,90 @@ type Types<'a> = wasmtime::component::LinkerInstance<'a, crate::runtime::state::
 
 /// What is known about files, and changing it.
 fn link_status(types: &mut Types<'_>) -> wasmtime::Result<()> {
-    types.func_wrap("[method]descriptor.get-flags", |context: Context<'_>, (handle,): (Handle,)| {
-        Ok((Ok::<_, ErrorCode>(get(&context, &handle)?.flags),))
-    })?;
-    types.func_wrap("[method]descriptor.get-type", |context: Context<'_>, (handle,): (Handle,)| {
-        let node = get(&context, &handle)?.node;
-        answer(TREE.get().status(node).map(|status| DescriptorType::from(status.kind)))
-    })?;
-    types.func_wrap("[method]descriptor.stat", |context: Context<'_>, (handle,): (Handle,)| {
-        let node = get(&context, &handle)?.node;
-        answer(TREE.get().status(node).map(Stat::from))
-    })?;
+    types.func_wrap(
+        "[method]descriptor.get-flags",
+        |context: Context<'_>, (handle,): (Handle,)| {
+            Ok((Ok::<_, ErrorCode>(get(&context, &handle)?.flags),))
+        },
+    )?;
+    types.func_wrap(
+        "[method]descriptor.get-type",
+        |context: Context<'_>, (handle,): (Handle,)| {
+            let node = get(&context, &handle)?.node;
+            answer(
+                TREE.get()
+                    .status(node)
+                    .map(|status| DescriptorType::from(status.kind)),
+            )
+        },
+    )?;
+    types.func_wrap(
+        "[method]descriptor.stat",
+        |context: Context<'_>, (handle,): (Handle,)| {
+            let node = get(&context, &handle)?.node;
+            answer(TREE.get().status(node).map(Stat::from))
+        },
+    )?;
     types.func_wrap(
         "[method]descriptor.stat-at",
         |context: Context<'_>, (handle, flags, path): (Handle, PathFlags, String)| {
             let folder = get(&context, &handle)?.node;
-            answer(find(folder, flags, &path).and_then(|node| TREE.get().status(node)).map(Stat::from))
+            answer(
+                find(folder, flags, &path)
+                    .and_then(|node| TREE.get().status(node))
+                    .map(Stat::from),
+            )
         },
     )?;
-    types.func_wrap("[method]descriptor.set-size", |context: Context<'_>, (handle, bytes): (Handle, u64)| {
-        let descriptor = get(&context, &handle)?;
-        if !descriptor.flags.contains(DescriptorFlags::WRITE) {
-            return Ok((Err(ErrorCode::BadDescriptor),));
-        }
-        answer(TREE.get().resize(descriptor.node, bytes))
-    })?;
+    types.func_wrap(
+        "[method]descriptor.set-size",
+        |context: Context<'_>, (handle, bytes): (Handle, u64)| {
+            let descriptor = get(&context, &handle)?;
+            if !descriptor.flags.contains(DescriptorFlags::WRITE) {
+                return Ok((Err(ErrorCode::BadDescriptor),));
+            }
+            answer(TREE.get().resize(descriptor.node, bytes))
+        },
+    )?;
     types.func_wrap(
         "[method]descriptor.set-times",
-        |context: Context<'_>, (handle, accessed, modified): (Handle, NewTimestamp, NewTimestamp)| {
+        |context: Context<'_>,
+         (handle, accessed, modified): (Handle, NewTimestamp, NewTimestamp)| {
             let node = get(&context, &handle)?.node;
-            answer(TREE.get().set_times(node, accessed.to_ns(), modified.to_ns()))
+            answer(
+                TREE.get()
+                    .set_times(node, accessed.to_ns(), modified.to_ns()),
+            )
         },
     )?;
     types.func_wrap(
         "[method]descriptor.set-times-at",
         |context: Context<'_>,
-         (handle, flags, path, accessed, modified): (Handle, PathFlags, String, NewTimestamp, NewTimestamp)| {
+         (handle, flags, path, accessed, modified): (
+            Handle,
+            PathFlags,
+            String,
+            NewTimestamp,
+            NewTimestamp,
+        )| {
             let folder = get(&context, &handle)?.node;
             let found = find(folder, flags, &path);
-            answer(found.and_then(|node| TREE.get().set_times(node, accessed.to_ns(), modified.to_ns())))
+            answer(found.and_then(|node| {
+                TREE.get()
+                    .set_times(node, accessed.to_ns(), modified.to_ns())
+            }))
         },
     )?;
-    types.func_wrap("[method]descriptor.is-same-object", |context: Context<'_>, (one, other): (Handle, Handle)| {
-        Ok((get(&context, &one)?.node == get(&context, &other)?.node,))
-    })?;
-    types.func_wrap("[method]descriptor.metadata-hash", |context: Context<'_>, (handle,): (Handle,)| {
-        hash_of(Ok(get(&context, &handle)?.node))
-    })?;
+    types.func_wrap(
+        "[method]descriptor.is-same-object",
+        |context: Context<'_>, (one, other): (Handle, Handle)| {
+            Ok((get(&context, &one)?.node == get(&context, &other)?.node,))
+        },
+    )?;
+    types.func_wrap(
+        "[method]descriptor.metadata-hash",
+        |context: Context<'_>, (handle,): (Handle,)| hash_of(Ok(get(&context, &handle)?.node)),
+    )?;
     types.func_wrap(
         "[method]descriptor.metadata-hash-at",
         |context: Context<'_>, (handle, flags, path): (Handle, PathFlags, String)| {
@@ -409,10 +493,13 @@ fn link_status(types: &mut Types<'_>) -> wasmtime::Result<()> {
             hash_of(find(folder, flags, &path))
         },
     )?;
-    types.func_wrap("filesystem-error-code", |_: Context<'_>, (_,): (Resource<IoError>,)| {
-        // The only stream failure there is: the quota.
-        Ok((Some(ErrorCode::InsufficientSpace),))
-    })
+    types.func_wrap(
+        "filesystem-error-code",
+        |_: Context<'_>, (_,): (Resource<IoError>,)| {
+            // The only stream failure there is: the quota.
+            Ok((Some(ErrorCode::InsufficientSpace),))
+        },
+    )
 }
 
 /// Making, renaming and removing names.
@@ -467,7 +554,10 @@ fn link_names(types: &mut Types<'_>) -> wasmtime::Result<()> {
         |context: Context<'_>, (handle, path): (Handle, String)| {
             let folder = get(&context, &handle)?.node;
             let tree = TREE.get();
-            answer(tree.find(folder, &path, false).and_then(|node| tree.read_link(node)))
+            answer(
+                tree.find(folder, &path, false)
+                    .and_then(|node| tree.read_link(node)),
+            )
         },
     )
 }

@@ -39,41 +39,59 @@ fn wait(pollables: &[Pollable]) {
             Pollable::Ready => None,
         })
         .min();
-    task::wait_until(deadline, || is_interrupted() || pollables.iter().any(|pollable| pollable.is_ready()));
+    task::wait_until(deadline, || {
+        is_interrupted() || pollables.iter().any(|pollable| pollable.is_ready())
+    });
 }
 
 pub(super) fn link(wasi: &mut Wasi<'_>) -> wasmtime::Result<()> {
     let mut poll = wasi.interface("io/poll")?;
-    poll.resource("pollable", ResourceType::host::<Pollable>(), |mut context, handle| {
-        forget::<Pollable>(&mut context, handle).map(|_| ())
-    })?;
-    poll.func_wrap("[method]pollable.ready", |context: Context<'_>, (pollable,): (Resource<Pollable>,)| {
-        Ok((context.data().table.get(&pollable)?.is_ready(),))
-    })?;
-    poll.func_wrap("[method]pollable.block", |context: Context<'_>, (pollable,): (Resource<Pollable>,)| {
-        wait(&[*context.data().table.get(&pollable)?]);
-        Ok(())
-    })?;
-    poll.func_wrap("poll", |context: Context<'_>, (handles,): (Vec<Resource<Pollable>>,)| {
-        let pollables = handles
-            .iter()
-            .map(|handle| context.data().table.get(handle).copied())
-            .collect::<Result<Vec<_>, _>>()?;
-        wait(&pollables);
-        let interrupted = is_interrupted();
-        let ready: Vec<u32> = (0u32..)
-            .zip(&pollables)
-            .filter(|(_, pollable)| interrupted || pollable.is_ready())
-            .map(|(index, _)| index)
-            .collect();
-        Ok((ready,))
-    })?;
+    poll.resource(
+        "pollable",
+        ResourceType::host::<Pollable>(),
+        |mut context, handle| forget::<Pollable>(&mut context, handle).map(|_| ()),
+    )?;
+    poll.func_wrap(
+        "[method]pollable.ready",
+        |context: Context<'_>, (pollable,): (Resource<Pollable>,)| {
+            Ok((context.data().table.get(&pollable)?.is_ready(),))
+        },
+    )?;
+    poll.func_wrap(
+        "[method]pollable.block",
+        |context: Context<'_>, (pollable,): (Resource<Pollable>,)| {
+            wait(&[*context.data().table.get(&pollable)?]);
+            Ok(())
+        },
+    )?;
+    poll.func_wrap(
+        "poll",
+        |context: Context<'_>, (handles,): (Vec<Resource<Pollable>>,)| {
+            let pollables = handles
+                .iter()
+                .map(|handle| context.data().table.get(handle).copied())
+                .collect::<Result<Vec<_>, _>>()?;
+            wait(&pollables);
+            let interrupted = is_interrupted();
+            let ready: Vec<u32> = (0u32..)
+                .zip(&pollables)
+                .filter(|(_, pollable)| interrupted || pollable.is_ready())
+                .map(|(index, _)| index)
+                .collect();
+            Ok((ready,))
+        },
+    )?;
 
     let mut error = wasi.interface("io/error")?;
-    error.resource("error", ResourceType::host::<IoError>(), |mut context, handle| {
-        forget::<IoError>(&mut context, handle).map(|_| ())
-    })?;
-    error.func_wrap("[method]error.to-debug-string", |context: Context<'_>, (error,): (Resource<IoError>,)| {
-        Ok((context.data().table.get(&error)?.0.clone(),))
-    })
+    error.resource(
+        "error",
+        ResourceType::host::<IoError>(),
+        |mut context, handle| forget::<IoError>(&mut context, handle).map(|_| ()),
+    )?;
+    error.func_wrap(
+        "[method]error.to-debug-string",
+        |context: Context<'_>, (error,): (Resource<IoError>,)| {
+            Ok((context.data().table.get(&error)?.0.clone(),))
+        },
+    )
 }

@@ -42,7 +42,9 @@ pub(super) fn link(linker: &mut Linker<State>, loaded: &Loaded) -> wasmtime::Res
 fn link_resources(linker: &mut Linker<State>, loaded: &Loaded) -> wasmtime::Result<()> {
     let engine = &loaded.engine;
     for (name, import) in loaded.component.component_type().imports(engine) {
-        let ComponentItem::ComponentInstance(instance) = import.ty else { continue };
+        let ComponentItem::ComponentInstance(instance) = import.ty else {
+            continue;
+        };
         if !name.starts_with("wasi:") {
             continue;
         }
@@ -50,7 +52,9 @@ fn link_resources(linker: &mut Linker<State>, loaded: &Loaded) -> wasmtime::Resu
             if let ComponentItem::Resource(_) = export.ty
                 && let Some(host_type) = host_type(resource)
             {
-                linker.instance(name)?.resource(resource, host_type, |_, _| Ok(()))?;
+                linker
+                    .instance(name)?
+                    .resource(resource, host_type, |_, _| Ok(()))?;
             }
         }
     }
@@ -78,8 +82,11 @@ fn host_type(resource: &str) -> Option<ResourceType> {
 /// The WASI release the component was built against: all its imports name the same.
 fn version(loaded: &Loaded) -> Option<String> {
     let ty = loaded.component.component_type();
-    ty.imports(&loaded.engine)
-        .find_map(|(name, _)| name.strip_prefix("wasi:")?.split_once('@').map(|(_, version)| version.to_string()))
+    ty.imports(&loaded.engine).find_map(|(name, _)| {
+        name.strip_prefix("wasi:")?
+            .split_once('@')
+            .map(|(_, version)| version.to_string())
+    })
 }
 
 struct Wasi<'a> {
@@ -90,6 +97,7 @@ struct Wasi<'a> {
 impl Wasi<'_> {
     /// `io/poll` is `wasi:io/poll` at the component's version.
     fn interface(&mut self, name: &str) -> wasmtime::Result<LinkerInstance<'_, State>> {
-        self.linker.instance(&format!("wasi:{name}@{}", self.version))
+        self.linker
+            .instance(&format!("wasi:{name}@{}", self.version))
     }
 }

@@ -23,21 +23,31 @@ enum Family {
 }
 
 pub(super) fn link(wasi: &mut Wasi<'_>) -> wasmtime::Result<()> {
-    wasi.interface("sockets/network")?.resource("network", ResourceType::host::<Network>(), |mut context, handle| {
-        forget::<Network>(&mut context, handle).map(|_| ())
-    })?;
-    wasi.interface("sockets/instance-network")?.func_wrap("instance-network", |mut context: Context<'_>, ()| {
-        Ok((context.data_mut().table.push(Network)?,))
-    })?;
-    wasi.interface("sockets/tcp-create-socket")?
-        .func_wrap("create-tcp-socket", |_: Context<'_>, (_,): (Family,)| {
+    wasi.interface("sockets/network")?.resource(
+        "network",
+        ResourceType::host::<Network>(),
+        |mut context, handle| forget::<Network>(&mut context, handle).map(|_| ()),
+    )?;
+    wasi.interface("sockets/instance-network")?
+        .func_wrap("instance-network", |mut context: Context<'_>, ()| {
+            Ok((context.data_mut().table.push(Network)?,))
+        })?;
+    wasi.interface("sockets/tcp-create-socket")?.func_wrap(
+        "create-tcp-socket",
+        |_: Context<'_>, (_,): (Family,)| {
             Ok((Err::<Resource<TcpSocket>, _>(NetworkError::AccessDenied),))
-        })?;
-    wasi.interface("sockets/udp-create-socket")?
-        .func_wrap("create-udp-socket", |_: Context<'_>, (_,): (Family,)| {
+        },
+    )?;
+    wasi.interface("sockets/udp-create-socket")?.func_wrap(
+        "create-udp-socket",
+        |_: Context<'_>, (_,): (Family,)| {
             Ok((Err::<Resource<UdpSocket>, _>(NetworkError::AccessDenied),))
-        })?;
-    wasi.interface("sockets/ip-name-lookup")?.func_wrap("resolve-addresses", |_: Context<'_>, (_, _): (Resource<Network>, String)| {
-        Ok((Err::<Resource<Addresses>, _>(NetworkError::AccessDenied),))
-    })
+        },
+    )?;
+    wasi.interface("sockets/ip-name-lookup")?.func_wrap(
+        "resolve-addresses",
+        |_: Context<'_>, (_, _): (Resource<Network>, String)| {
+            Ok((Err::<Resource<Addresses>, _>(NetworkError::AccessDenied),))
+        },
+    )
 }

@@ -46,15 +46,23 @@ enum StreamError {
 type StreamResult<T> = wasmtime::Result<(Result<T, StreamError>,)>;
 
 fn failed<T>(context: &mut Context<'_>, error: FileError) -> StreamResult<T> {
-    let error = context.data_mut().table.push(IoError(format!("{error:?}")))?;
+    let error = context
+        .data_mut()
+        .table
+        .push(IoError(format!("{error:?}")))?;
     Ok((Err(StreamError::Failed(error)),))
 }
 
-fn read(mut context: Context<'_>, (stream, length): (Resource<InputStream>, u64)) -> StreamResult<Vec<u8>> {
+fn read(
+    mut context: Context<'_>,
+    (stream, length): (Resource<InputStream>, u64),
+) -> StreamResult<Vec<u8>> {
     let bytes = match context.data_mut().table.get_mut(&stream)? {
         InputStream::Empty => return Ok((Err(StreamError::Closed),)),
         InputStream::File(node, offset) => {
-            let bytes = TREE.get().read(*node, *offset, length.min(MAX_BYTES) as usize);
+            let bytes = TREE
+                .get()
+                .read(*node, *offset, length.min(MAX_BYTES) as usize);
             if let Ok(bytes) = &bytes {
                 *offset += bytes.len() as u64;
             }
@@ -68,7 +76,10 @@ fn read(mut context: Context<'_>, (stream, length): (Resource<InputStream>, u64)
     }
 }
 
-fn write(mut context: Context<'_>, (stream, bytes): (Resource<OutputStream>, Vec<u8>)) -> StreamResult<()> {
+fn write(
+    mut context: Context<'_>,
+    (stream, bytes): (Resource<OutputStream>, Vec<u8>),
+) -> StreamResult<()> {
     let execution = context.data().execution;
     let written = match context.data_mut().table.get_mut(&stream)? {
         OutputStream::Standard(which) => {
@@ -84,7 +95,8 @@ fn write(mut context: Context<'_>, (stream, bytes): (Resource<OutputStream>, Vec
         }
         OutputStream::Append(node) => {
             let mut tree = TREE.get();
-            tree.status(*node).and_then(|status| tree.write(*node, status.bytes, &bytes))
+            tree.status(*node)
+                .and_then(|status| tree.write(*node, status.bytes, &bytes))
         }
     };
     match written {
@@ -93,7 +105,10 @@ fn write(mut context: Context<'_>, (stream, bytes): (Resource<OutputStream>, Vec
     }
 }
 
-fn write_zeroes(context: Context<'_>, (stream, length): (Resource<OutputStream>, u64)) -> StreamResult<()> {
+fn write_zeroes(
+    context: Context<'_>,
+    (stream, length): (Resource<OutputStream>, u64),
+) -> StreamResult<()> {
     write(context, (stream, vec![0; length.min(MAX_BYTES) as usize]))
 }
 
@@ -103,19 +118,27 @@ fn flush(_: Context<'_>, (_,): (Resource<OutputStream>,)) -> StreamResult<()> {
 
 pub(super) fn link(wasi: &mut Wasi<'_>) -> wasmtime::Result<()> {
     let mut streams = wasi.interface("io/streams")?;
-    streams.resource("input-stream", ResourceType::host::<InputStream>(), |mut context, handle| {
-        if let InputStream::File(node, _) = forget::<InputStream>(&mut context, handle)? {
-            TREE.get().close(node);
-        }
-        Ok(())
-    })?;
-    streams.resource("output-stream", ResourceType::host::<OutputStream>(), |mut context, handle| {
-        match forget::<OutputStream>(&mut context, handle)? {
-            OutputStream::File(node, _) | OutputStream::Append(node) => TREE.get().close(node),
-            OutputStream::Standard(_) => {}
-        }
-        Ok(())
-    })?;
+    streams.resource(
+        "input-stream",
+        ResourceType::host::<InputStream>(),
+        |mut context, handle| {
+            if let InputStream::File(node, _) = forget::<InputStream>(&mut context, handle)? {
+                TREE.get().close(node);
+            }
+            Ok(())
+        },
+    )?;
+    streams.resource(
+        "output-stream",
+        ResourceType::host::<OutputStream>(),
+        |mut context, handle| {
+            match forget::<OutputStream>(&mut context, handle)? {
+                OutputStream::File(node, _) | OutputStream::Append(node) => TREE.get().close(node),
+                OutputStream::Standard(_) => {}
+            }
+            Ok(())
+        },
+    )?;
     streams.func_wrap("[method]input-stream.read", read)?;
     streams.func_wrap("[method]input-stream.blocking-read", read)?;
     streams.func_wrap(
@@ -131,7 +154,10 @@ pub(super) fn link(wasi: &mut Wasi<'_>) -> wasmtime::Result<()> {
     streams.func_wrap("[method]output-stream.write", write)?;
     streams.func_wrap("[method]output-stream.blocking-write-and-flush", write)?;
     streams.func_wrap("[method]output-stream.write-zeroes", write_zeroes)?;
-    streams.func_wrap("[method]output-stream.blocking-write-zeroes-and-flush", write_zeroes)?;
+    streams.func_wrap(
+        "[method]output-stream.blocking-write-zeroes-and-flush",
+        write_zeroes,
+    )?;
     streams.func_wrap("[method]output-stream.flush", flush)?;
     streams.func_wrap("[method]output-stream.blocking-flush", flush)?;
     streams.func_wrap(
