@@ -9,11 +9,11 @@ use core::cell::{RefCell, RefMut};
 /// once, except by a borrow held across a task switch, which panics.
 pub(crate) struct Local<T>(RefCell<T>);
 
-// SAFETY: there is exactly one thread of execution (one vCPU, cooperative tasks).
 #[expect(
     unsafe_code,
     reason = "statics must be Sync; the kernel has no second thread"
 )]
+// SAFETY: there is exactly one thread of execution (one vCPU, cooperative tasks).
 unsafe impl<T> Sync for Local<T> {}
 
 impl<T> Local<T> {

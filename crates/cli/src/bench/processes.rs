@@ -5,7 +5,6 @@ use super::{Setting, ms_since};
 use crate::failure::Failure;
 use crate::home;
 use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
@@ -91,7 +90,7 @@ impl PythonProcess {
         };
         let failed =
             |error: std::io::Error| Failure::host(format!("python3: {error}"), "see the message");
-        let mut child = Command::new(PathBuf::from(python))
+        let mut child = Command::new(python)
             .args(["-c", LOOP])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

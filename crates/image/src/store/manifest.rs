@@ -62,7 +62,7 @@ impl Manifest {
         let failed = |error| ImageError::file(&path, error);
         let lines = self.lines();
         let mut file = File::create_new(&path).map_err(failed)?;
-        write!(file, "{lines}{}\n", blake3::hash(lines.as_bytes()).to_hex()).map_err(failed)?;
+        writeln!(file, "{lines}{}", blake3::hash(lines.as_bytes()).to_hex()).map_err(failed)?;
         file.sync_all().map_err(failed)
     }
 

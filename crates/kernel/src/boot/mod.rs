@@ -71,7 +71,7 @@ pub(crate) fn read(protocol: u32, info: usize) -> Result<Boot, BadBoot> {
     if image.start < layout::POOL_START
         || image.end > raw.ram_end
         || image.start >= image.end
-        || image.start % layout::PAGE_BYTES != 0
+        || !image.start.is_multiple_of(layout::PAGE_BYTES)
     {
         return Err(BadBoot::NoImage);
     }
@@ -111,7 +111,8 @@ fn virtio_mmio(text: &str) -> Option<VirtioMmio> {
     let end = device.base.checked_add(device.bytes)?;
     let devices = (u64::from(layout::MAX_MEMORY_MIB) << 20)..(4 << 30);
     let fits = devices.contains(&device.base) && end <= devices.end && device.bytes >= 0x200;
-    (fits && device.base % layout::PAGE_BYTES == 0 && device.interrupt < 24).then_some(device)
+    (fits && device.base.is_multiple_of(layout::PAGE_BYTES) && device.interrupt < 24)
+        .then_some(device)
 }
 
 /// RAM entries of a memory map, folded into where the memory above the kernel ends.

@@ -64,6 +64,10 @@ fn split(index: usize, base: u64, code: &Range<u64>) -> Result<u64, BadCode> {
     if index >= EDGE_TABLES {
         return Err(BadCode);
     }
+    #[expect(
+        clippy::needless_range_loop,
+        reason = "no reference to the table is made"
+    )]
     for page in 0..ENTRIES {
         let address = base + page as u64 * PAGE_BYTES;
         let rights = if code.contains(&address) { CODE } else { DATA };
