@@ -14,7 +14,7 @@ pub const BEHAVIOURS: &[Behaviour] = &[
     ("eight_forks_run_at_once", parallel),
     ("a_template_can_be_saved_and_opened", saved),
     ("what_is_no_template_is_refused", refused),
-    ("a_fork_can_become_a_template", grandchild),
+    ("a_fork_becomes_a_template_or_says_why_not", grandchild),
     ("a_fork_can_be_paused", paused),
 ];
 
