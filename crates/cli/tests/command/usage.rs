@@ -41,7 +41,7 @@ fn other_languages_are_refused() {
 fn an_unreadable_file_is_named() {
     use std::os::unix::fs::PermissionsExt;
     let script = Script::new("print(1)");
-    std::fs::set_permissions(script.path(), std::fs::Permissions::from_mode(0))
+    std::fs::set_permissions(script.path(), std::fs::Permissions::from_mode(0o000))
         .expect("permissions");
     if std::fs::File::open(script.path()).is_ok() {
         eprintln!("SKIPPED: this user may read every file");
