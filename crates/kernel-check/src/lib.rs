@@ -17,7 +17,11 @@ mod clock {
 mod local;
 
 #[path = "../../kernel/src/files/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "the kernel uses all of it, the tests most")]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "the kernel uses all of it, the tests most"
+)]
 mod files;
 
 mod tree;

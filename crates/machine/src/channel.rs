@@ -119,3 +119,81 @@ impl Channel {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+    use ukernel_abi::frame::MAX_FRAME_BYTES;
+
+    fn channel() -> (Channel, UnixStream) {
+        let (near, far) = UnixStream::pair().expect("a pair");
+        (Channel::new(near).expect("a channel"), far)
+    }
+
+    fn soon() -> Option<Instant> {
+        Some(Instant::now() + Duration::from_secs(20))
+    }
+
+    /// What a guest sends that is no frame is an error that lasts, whatever it is.
+    #[test]
+    fn garbage_is_refused() {
+        let oversized = (MAX_FRAME_BYTES as u32 + 1).to_le_bytes();
+        for garbage in [&b"GET / HTTP/1.1\r\n"[..], &[0; 64], &[255; 64], &oversized] {
+            let (mut channel, mut guest) = channel();
+            guest.write_all(garbage).expect("sent");
+            for _ in 0..2 {
+                let received = channel.receive(soon(), None);
+                assert!(
+                    matches!(received, Err(MachineError::Frame(_))),
+                    "{received:?}"
+                );
+            }
+        }
+    }
+
+    /// A guest that never stops sending costs one error, not memory.
+    #[test]
+    fn endless_garbage_is_refused() {
+        let (mut channel, mut guest) = channel();
+        let sender = thread::spawn(move || while guest.write_all(&[7; 4096]).is_ok() {});
+        let received = channel.receive(soon(), None);
+        assert!(
+            matches!(received, Err(MachineError::Frame(_))),
+            "{received:?}"
+        );
+        drop(channel);
+        sender.join().expect("the sender sees the end");
+    }
+
+    #[test]
+    fn a_frame_cut_in_the_middle_is_a_closed_channel() {
+        let (mut channel, mut guest) = channel();
+        guest.write_all(&[200, 0, 0, 0, 1, 2, 3]).expect("sent");
+        drop(guest);
+        assert!(matches!(
+            channel.receive(soon(), None),
+            Err(MachineError::Closed)
+        ));
+    }
+
+    #[test]
+    fn silence_ends_at_the_deadline() {
+        let (mut channel, _guest) = channel();
+        let deadline = Some(Instant::now() + Duration::from_millis(20));
+        assert!(matches!(
+            channel.receive(deadline, None),
+            Err(MachineError::TimedOut(_))
+        ));
+    }
+
+    #[test]
+    fn a_caller_can_stop_waiting() {
+        use std::os::fd::AsFd;
+        let (mut channel, _guest) = channel();
+        let (cancel, mut stop) = UnixStream::pair().expect("a pair");
+        stop.write_all(b"!").expect("sent");
+        let received = channel.receive(soon(), Some(cancel.as_fd()));
+        assert!(matches!(received, Err(MachineError::Cancelled)));
+    }
+}

@@ -145,9 +145,18 @@ impl Machine for KvmMachine {
         if let Some(channel) = self.channel.take() {
             return Ok(channel);
         }
-        let (near, far) = greeted_pair()?;
-        self.process.attach_channel(far)?;
-        Ok(near)
+        let began = Instant::now();
+        loop {
+            let (near, far) = greeted_pair()?;
+            match self.process.attach_channel(far) {
+                Ok(()) => return Ok(near),
+                // The guest has not yet heard that the channel before was closed.
+                Err(VmmError::Remote(_)) if began.elapsed() < SETTLE_TIMEOUT => {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     fn pause(&mut self) -> Result<()> {
