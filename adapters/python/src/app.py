@@ -9,21 +9,26 @@ import gc
 import absent
 import event_loop
 import identity
+import interrupt
 import library
 import program
+import streams
 from wit_world import exports
 from wit_world.exports import runtime
 
 library.load()
 absent.install()
 event_loop.install()
+interrupt.install()
+streams.install()
 
 
 class Runtime(exports.Runtime):
     """The `runtime` interface of the ABI."""
 
     def exec(self, request):
-        ended = program.run(request.name, request.source, request.args, request.interactive)
+        streams.restore()
+        ended = self.run(request)
         match ended:
             case program.Exited(code, value):
                 return runtime.Outcome_Exited((code, value))
@@ -31,6 +36,19 @@ class Runtime(exports.Runtime):
                 return runtime.Outcome_Raised((kind, message))
             case program.Interrupted():
                 return runtime.Outcome_Interrupted()
+
+    @staticmethod
+    def run(request):
+        try:
+            interrupt.running = True
+            return program.run(request.name, request.source, request.args, request.interactive)
+        except KeyboardInterrupt:
+            # It came while the program's end was being reported.
+            return program.Interrupted()
+        finally:
+            # An assignment, not a call: the interpreter looks for interrupts at calls.
+            interrupt.running = False
+            interrupt.install()
 
     def resume(self):
         identity.renew()

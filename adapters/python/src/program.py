@@ -5,14 +5,19 @@ No part of this module knows of components, so it is tested with any Python.
 
 import ast
 import builtins
+import io
 import linecache
+import os
 import sys
+import tokenize
 import traceback
 import types
 from dataclasses import dataclass
 
 # Longest printed value of a last expression, and longest message, in characters.
 MAX_TEXT = 100_000
+
+HERE = os.path.dirname(__file__)
 
 main = types.ModuleType("__main__")
 main.__builtins__ = builtins
@@ -75,7 +80,11 @@ def compile_program(name, source, interactive):
 
 def remember(name, source):
     """Lets tracebacks show the program's lines."""
-    text = source.decode("utf-8", "replace")
+    try:
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(source).readline)
+    except SyntaxError:
+        encoding = "utf-8"
+    text = source.decode(encoding, "replace")
     lines = [line + "\n" for line in text.split("\n")]
     linecache.cache[name] = (len(source), None, lines, name)
 
@@ -94,9 +103,10 @@ def exited(code):
 def report(error):
     """Prints the traceback as the interpreter would, without this module's frames."""
     try:
-        trace = error.__traceback__
-        while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
-            trace = trace.tb_next
+        trace = programs_part(error.__traceback__)
+        if isinstance(error, SyntaxError) and error.text is None and error.lineno is not None:
+            # The compiler looks the line up in a file; here it is in memory only.
+            error.text = linecache.getline(error.filename or "", error.lineno) or None
         hook = sys.excepthook
         if hook is sys.__excepthook__:
             traceback.print_exception(type(error), error, trace)
@@ -105,6 +115,25 @@ def report(error):
     except BaseException:  # noqa: BLE001 - a hook or a __str__ that fails must not end the VM
         write_raw(f"{type(error).__name__} (and its report failed)\n")
     flush()
+
+
+def programs_part(trace):
+    """The traceback without our frames: those that run the program, and those it called last."""
+    while trace is not None and is_ours(trace):
+        trace = trace.tb_next
+    last, step = trace, trace
+    while step is not None:
+        if not is_ours(step):
+            last = step
+        step = step.tb_next
+    if last is not None:
+        last.tb_next = None
+    return trace
+
+
+def is_ours(trace):
+    """Whether a frame of a traceback runs a module of this folder."""
+    return os.path.dirname(trace.tb_frame.f_code.co_filename) == HERE
 
 
 def message_of(error):
