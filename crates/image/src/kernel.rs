@@ -36,7 +36,7 @@ pub(crate) fn build(source_root: &Path, cache: &Path, folder: &Path) -> Result<(
             cargo.env_remove(name);
         }
     }
-    tool::run("building the kernel", &mut cargo)?;
+    tool::run("building the kernel", cache, &mut cargo)?;
     let built = cache.join(TARGET).join("release/ukernel-kernel");
     fs::copy(&built, folder.join(FILE)).map_err(|error| ImageError::file(&built, error))?;
     Ok(())

@@ -16,6 +16,10 @@ pub(crate) const COMPONENT_FILE: &str = "python.wasm";
 /// Name of the image in its entry.
 pub(crate) const IMAGE_FILE: &str = "python.image";
 
+/// Names inside the folder everything is built in: the tool's packages, and its shim.
+const TOOL: &str = "tool";
+const SHIM: &str = "determinism.so";
+
 /// World of the component, and its main module.
 const WORLD: &str = "adapter";
 const MAIN_MODULE: &str = "app";
@@ -45,7 +49,7 @@ pub(crate) fn build(source_root: &Path, folder: &Path, progress: &dyn Progress) 
     progress.step("fetching componentize-py and the Python packages (once)");
     install(
         &adapter.join("build/tool-requirements.txt"),
-        &work.join("tool"),
+        &work.join(TOOL),
         &[],
     )?;
     install(
@@ -56,11 +60,11 @@ pub(crate) fn build(source_root: &Path, folder: &Path, progress: &dyn Progress) 
     remove_compiled(&work.join("packages"))?;
 
     progress.step("building the Python component (once, some ten seconds)");
-    let shim = work.join("determinism.so");
+    let shim = work.join(SHIM);
     compile_shim(&adapter.join("build/determinism.rs"), &shim)?;
     copy_folder(&adapter.join("src"), &work.join("src"))?;
     copy_folder(&source_root.join("crates/abi/wit"), &work.join("wit"))?;
-    componentize(&adapter.join("build/componentize.py"), &work, &shim)?;
+    componentize(&adapter.join("build/componentize.py"), &work)?;
 
     let built = work.join(COMPONENT_FILE);
     let component = folder.join(COMPONENT_FILE);
@@ -90,7 +94,7 @@ fn install(requirements: &Path, folder: &Path, platform: &[&str]) -> Result<()> 
     .arg("--requirement")
     .arg(requirements)
     .args(platform);
-    tool::run("fetching Python packages", &mut pip).map(|_| ())
+    tool::run("fetching Python packages", folder, &mut pip).map(|_| ())
 }
 
 /// Removes what was compiled for other machines: its absence makes packages use their Python.
@@ -123,11 +127,11 @@ fn compile_shim(source: &Path, shim: &Path) -> Result<()> {
         ])
         .arg(shim)
         .arg(source);
-    tool::run("compiling the determinism shim", &mut rustc).map(|_| ())
+    tool::run("compiling the determinism shim", shim, &mut rustc).map(|_| ())
 }
 
-fn componentize(driver: &Path, work: &Path, shim: &Path) -> Result<()> {
-    let mut python = Command::new(interpreter()?);
+fn componentize(driver: &Path, work: &Path) -> Result<()> {
+    let mut python = Command::new(interpreter(work)?);
     // Relative paths only: absolute ones would end up in the component.
     python
         .arg(driver)
@@ -143,19 +147,20 @@ fn componentize(driver: &Path, work: &Path, shim: &Path) -> Result<()> {
         ])
         .current_dir(work)
         .env_clear()
-        .env("LD_PRELOAD", shim)
-        .env("PYTHONPATH", work.join("tool"))
+        // Relative too: these two are lists, split at spaces and colons a folder's name may have.
+        .env("LD_PRELOAD", Path::new(".").join(SHIM))
+        .env("PYTHONPATH", TOOL)
         .env("PYTHONHASHSEED", "0")
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("TMPDIR", work);
-    tool::run("building the Python component", &mut python).map(|_| ())
+    tool::run("building the Python component", work, &mut python).map(|_| ())
 }
 
 /// The interpreter itself: the shim must not go through a wrapper that executes it.
-fn interpreter() -> Result<String> {
+fn interpreter(work: &Path) -> Result<String> {
     let mut python = Command::new("python3");
     python.args(["-c", "import sys; print(sys.executable)"]);
-    let output = tool::run("asking python3 where it is", &mut python)?;
+    let output = tool::run("asking python3 where it is", work, &mut python)?;
     Ok(String::from_utf8_lossy(&output).trim().to_owned())
 }
 

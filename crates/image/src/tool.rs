@@ -1,13 +1,14 @@
 //! Running the programs a build needs.
 
 use crate::{ImageError, Result};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Bytes of a failed program's output that are shown.
 const SHOWN_BYTES: usize = 2000;
 
-/// Runs a program to its end.
-pub(crate) fn run(step: &str, command: &mut Command) -> Result<Vec<u8>> {
+/// Runs a program, which writes to `folder`, to its end.
+pub(crate) fn run(step: &str, folder: &Path, command: &mut Command) -> Result<Vec<u8>> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command
         .stdin(Stdio::null())
@@ -29,7 +30,7 @@ pub(crate) fn run(step: &str, command: &mut Command) -> Result<Vec<u8>> {
     };
     if tail.contains("No space left on device") {
         return Err(ImageError::DiskFull {
-            path: program.into(),
+            path: folder.to_path_buf(),
         });
     }
     Err(ImageError::Tool {
