@@ -15,29 +15,55 @@ from wit_world.imports import task, types
 # program, nor unwind the adapter, which would trap.
 running = False
 
+# An interrupt that came while the bindings were turning values: they are not made to be
+# unwound, so it is raised when they are done.
+deferred = False
+
 
 def install():
     """Makes ours the handler of SIGINT, also for those who restore the default (asyncio does).
 
     Done again after every program, which may have left a handler of its own.
     """
+    global deferred
+    deferred = False
     signal.default_int_handler = _on_interrupt
     signal.signal(signal.SIGINT, _on_interrupt)
 
 
-def _on_interrupt(_number, _frame):
+def _on_interrupt(_number, frame):
+    global deferred
     # One interrupt, one KeyboardInterrupt: the next call that waits need not tell it again.
     task.take_interrupt()
-    if running:
+    if not running:
+        return
+    if is_bindings(frame):
+        deferred = True
+    else:
         raise KeyboardInterrupt
+
+
+def is_bindings(frame):
+    """Whether this code was called by the generated bindings, or is part of them."""
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").startswith(("wit_world", "componentize_py")):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def raising(call):
     """Calls into the ABI; an interrupt becomes KeyboardInterrupt, other errors OSError."""
+    global deferred
     try:
         return call()
     except Err as error:
         if error.value == types.Error.INTERRUPTED:
             task.take_interrupt()
-            raise KeyboardInterrupt from None
+            deferred = True
+            return None
         raise OSError(error.value.name.lower().replace("_", " ")) from None
+    finally:
+        if deferred:
+            deferred = False
+            raise KeyboardInterrupt

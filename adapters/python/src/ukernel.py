@@ -23,7 +23,8 @@ _spans = []
 
 def _logger(level):
     def write(message):
-        _log.write(level, str(message))
+        text = str(message)
+        _interrupt.raising(lambda: _log.write(level, text))
 
     return write
 
@@ -39,18 +40,20 @@ log = _types.SimpleNamespace(
 @contextlib.contextmanager
 def span(name):
     """A span of the trace, inside the one that is open."""
-    number = _trace.span_begin(name, _spans[-1] if _spans else None)
+    parent = _spans[-1] if _spans else None
+    number = _interrupt.raising(lambda: _trace.span_begin(name, parent))
     _spans.append(number)
     try:
         yield number
     finally:
         _spans.remove(number)
-        _trace.span_end(number)
+        _interrupt.raising(lambda: _trace.span_end(number))
 
 
 def event(name, detail=""):
     """An event of the trace, in the open span."""
-    _trace.event(_spans[-1] if _spans else None, name, str(detail))
+    text = str(detail)
+    _interrupt.raising(lambda: _trace.event(_spans[-1] if _spans else None, name, text))
 
 
 def sleep(seconds):

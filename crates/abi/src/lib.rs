@@ -16,5 +16,6 @@ extern crate alloc;
 pub mod engine;
 pub mod frame;
 pub mod image;
+pub mod interrupt;
 pub mod layout;
 pub mod message;

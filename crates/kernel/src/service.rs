@@ -249,6 +249,7 @@ fn work(loaded: Arc<Loaded>) {
     let mut instance = Instance::new(&loaded)
         .unwrap_or_else(|error| report::fatal(format_args!("instantiation: {error:?}")));
     platform::phase(BootPhase::Instantiated);
+    runtime::list_interrupt_words();
     WORKLOAD.get().is_up = true;
     task::wake_all();
     let mut has_ended = false;

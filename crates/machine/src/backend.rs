@@ -81,6 +81,16 @@ pub trait Machine: Send {
     /// The machine has ended.
     fn resume(&mut self) -> Result<()>;
 
+    /// Interrupts a program that computes and so hears nothing: its runtime raises what it
+    /// raises at Ctrl-C, and state is kept. `false`: this backend or runtime cannot, and only
+    /// a program that waits can be interrupted ([`Guest::interrupt`](crate::guest::Guest::interrupt)).
+    ///
+    /// # Errors
+    /// The machine has ended.
+    fn interrupt(&mut self) -> Result<bool> {
+        Ok(false)
+    }
+
     /// Makes the machine a template; the machine ends. Its channel must have been dropped.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! The guest inside a machine: greeting it, running code, moving files.
 
-use crate::{Channel, MachineError, Result};
+use crate::{Channel, Machine, MachineError, Result};
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::BorrowedFd;
@@ -58,6 +58,8 @@ pub struct Guest {
     channel: Channel,
     name: String,
     next: u32,
+    /// The execution that was started and has not been seen to end.
+    running: Option<u32>,
 }
 
 impl Guest {
@@ -88,6 +90,7 @@ impl Guest {
                 channel,
                 name,
                 next: 1,
+                running: None,
             }),
             GuestMessage::Refused { reason } => Err(MachineError::Refused(reason)),
             other => Err(unexpected(&other)),
@@ -126,6 +129,38 @@ impl Guest {
             args: program.args.to_vec(),
             interactive: program.interactive,
         })?;
+        self.running = Some(id);
+        self.follow(id, until, events)
+    }
+
+    /// Interrupts the program that [`Self::exec`] stopped waiting for, and waits for its end:
+    /// in Python, KeyboardInterrupt. State is kept. `machine` is the machine of this guest.
+    ///
+    /// # Errors
+    /// [`MachineError::TimedOut`] if it does not end until `until`: it caught the interrupt,
+    /// or cannot be reached where it is. End the machine. Those of [`Self::exec`].
+    pub fn interrupt(
+        &mut self,
+        machine: &mut dyn Machine,
+        until: Until<'_>,
+        events: &mut dyn FnMut(Event) -> Result<()>,
+    ) -> Result<Outcome> {
+        let Some(id) = self.running else {
+            return Err(MachineError::Unexpected("nothing is running".to_owned()));
+        };
+        // Heard by a program that waits; one that computes is reached from outside.
+        self.channel.send(&HostMessage::Cancel { id })?;
+        machine.interrupt()?;
+        self.follow(id, until, events)
+    }
+
+    /// Hands on what execution `id` says, to its end.
+    fn follow(
+        &mut self,
+        id: u32,
+        until: Until<'_>,
+        events: &mut dyn FnMut(Event) -> Result<()>,
+    ) -> Result<Outcome> {
         loop {
             match self.channel.receive(until.deadline, until.cancel)? {
                 GuestMessage::Output {
@@ -137,7 +172,10 @@ impl Guest {
                 }
                 GuestMessage::Log { level, message } => events(Event::Log(level, message))?,
                 GuestMessage::Trace { at_ns, record } => events(Event::Trace(at_ns, record))?,
-                GuestMessage::Done { id: from, outcome } if from == id => return Ok(outcome),
+                GuestMessage::Done { id: from, outcome } if from == id => {
+                    self.running = None;
+                    return Ok(outcome);
+                }
                 GuestMessage::Refused { reason } => return Err(MachineError::Refused(reason)),
                 other => return Err(unexpected(&other)),
             }

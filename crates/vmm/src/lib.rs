@@ -48,6 +48,7 @@ mod clock;
 pub mod devices;
 mod error;
 mod exit;
+mod interrupt;
 pub mod jail;
 mod kick;
 mod kvm;

@@ -1,7 +1,6 @@
 //! Windows: address space whose pages are mapped as they are needed.
 //!
-//! A window is 6 GiB: what a 32-bit index with a 32-bit offset in front of a guard can
-//! reach from a base 1 GiB inside. Nothing in it is mapped until [`Window::grow_to`], and what is mapped
+//! A window is 6 GiB: 1 GiB in front of its base, 4 GiB for a 32-bit index, 1 GiB behind. Nothing in it is mapped until [`Window::grow_to`], and what is mapped
 //! is zero, so an access outside faults and the trap handler turns it into a wasm trap.
 //!
 //! Windows are used once: a linear memory is never given back while the VM lives, because
@@ -10,6 +9,7 @@
 use super::pool;
 use crate::local::Local;
 use crate::stub::{self, LARGE_PAGE_BYTES, WINDOW_BASE, WINDOW_BYTES, WINDOWS};
+use alloc::vec::Vec;
 use ukernel_abi::layout::PAGE_BYTES;
 
 /// Unmapped bytes in front of a window's base.
@@ -32,7 +32,8 @@ pub(crate) enum Exhausted {
 pub(crate) struct Window {
     index: usize,
     mapped: u64,
-    tail_chunk: u64,
+    /// Where each 2 MiB of it is in physical memory.
+    chunks: Vec<u64>,
 }
 
 impl Window {
@@ -47,13 +48,19 @@ impl Window {
         Ok(Self {
             index,
             mapped: 0,
-            tail_chunk: 0,
+            chunks: Vec::new(),
         })
     }
 
     /// First address that can be mapped.
     pub(crate) fn base(&self) -> u64 {
         WINDOW_BASE + self.index as u64 * WINDOW_BYTES + FRONT_GUARD_BYTES
+    }
+
+    /// Where the byte at `offset` from the base is in physical memory.
+    pub(crate) fn physical(&self, offset: u64) -> Option<u64> {
+        let chunk = self.chunks.get((offset / LARGE_PAGE_BYTES) as usize)?;
+        (offset < self.mapped).then_some(chunk + offset % LARGE_PAGE_BYTES)
     }
 
     /// Maps zeroed memory up to `bytes` from the base. What was mapped before an
@@ -66,17 +73,23 @@ impl Window {
         while self.mapped < target {
             let into_chunk = self.mapped % LARGE_PAGE_BYTES;
             if into_chunk == 0 {
-                self.tail_chunk = pool::take_chunk().ok_or(Exhausted::Memory)?;
+                self.chunks
+                    .push(pool::take_chunk().ok_or(Exhausted::Memory)?);
             }
+            let chunk = self.chunks.last().copied().ok_or(Exhausted::Memory)?;
             let chunk_start = self.mapped - into_chunk;
             let until = target.min(chunk_start + LARGE_PAGE_BYTES);
             let mapped = if until - chunk_start == LARGE_PAGE_BYTES {
                 // Whole: one large page, also in place of small ones mapped before.
-                stub::map_large(self.base() + chunk_start, self.tail_chunk)
+                stub::map_large(self.base() + chunk_start, chunk)
             } else {
                 let pages = (until - self.mapped) / PAGE_BYTES;
-                let physical = self.tail_chunk + into_chunk;
-                stub::map_small(self.base() + self.mapped, physical, pages, self.index)
+                stub::map_small(
+                    self.base() + self.mapped,
+                    chunk + into_chunk,
+                    pages,
+                    self.index,
+                )
             };
             mapped.map_err(|_| Exhausted::Memory)?;
             self.mapped = until;

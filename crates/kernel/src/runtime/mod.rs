@@ -7,6 +7,7 @@
 mod abi;
 mod engine;
 mod instance;
+mod interrupt;
 mod memory;
 mod state;
 pub(crate) mod trap;
@@ -15,4 +16,5 @@ mod wasi;
 pub(crate) use abi::configure_spawn;
 pub(crate) use engine::{Loaded, load};
 pub(crate) use instance::{Instance, RunError};
+pub(crate) use interrupt::list_words as list_interrupt_words;
 pub(crate) use state::interrupt;

@@ -163,8 +163,24 @@ gate_map_small:
     shlq $12, %r8
     addq $tail_tables, %r8
     leaq (PTE_U | PTE_W | PTE_P)(%r8), %rax
+    movq window_directories(, %rcx, 8), %r10
+    andq $~0x60, %r10                     # accessed, dirty: the processor's own marks
+    cmpq %rax, %r10
+    je 3f
+    # The table served another 2 MiB before: nothing of that may show here.
+    pushq %rax
+    pushq %rcx
+    pushq %rdi
+    movq %r8, %rdi
+    xorl %eax, %eax
+    movl $512, %ecx
+    cld
+    rep stosq
+    popq %rdi
+    popq %rcx
+    popq %rax
     movq %rax, window_directories(, %rcx, 8)
-    movq %rdi, %rcx
+3:  movq %rdi, %rcx
     shrq $12, %rcx
     andl $511, %ecx
     leaq (%r8, %rcx, 8), %r8
@@ -211,6 +227,7 @@ check_ranges:
 stub_trap:
     testb $3, 24(%rsp)
     jz stub_fatal                         # a fault of the stub itself
+    cld                                   # CPL 3 may have left it set
     pushq %rax
     pushq %rcx
     pushq %rdx

@@ -167,6 +167,10 @@ impl Machine for KvmMachine {
         Ok(self.process.resume()?)
     }
 
+    fn interrupt(&mut self) -> Result<bool> {
+        Ok(self.process.interrupt()?)
+    }
+
     fn into_template(mut self: Box<Self>) -> Result<Box<dyn Template>> {
         drop(self.channel.take());
         let image = self.image.take();

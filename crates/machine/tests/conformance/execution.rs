@@ -1,9 +1,11 @@
 //! Running code in a guest.
 
 use crate::Behaviour;
-use crate::ground::{DONE, Ground, run, value};
-use std::time::Duration;
+use crate::ground::{DONE, Ground, LONG, run, try_run, value};
+use std::time::{Duration, Instant};
 use ukernel_abi::message::{Outcome, Stream};
+use ukernel_machine::guest::{Guest, Until};
+use ukernel_machine::{BackendKind, Machine, MachineError};
 
 pub const BEHAVIOURS: &[Behaviour] = &[
     ("a_machine_boots_and_greets", boots_and_greets),
@@ -16,6 +18,11 @@ pub const BEHAVIOURS: &[Behaviour] = &[
     ("a_program_may_exit_with_a_code", exit_code),
     ("a_long_source_runs", long_source),
     ("sleeping_takes_its_time", sleeping),
+    ("a_program_that_waits_is_interrupted", interrupted_waiting),
+    (
+        "a_program_that_computes_is_interrupted",
+        interrupted_computing,
+    ),
     ("machines_know_nothing_of_each_other", isolated),
 ];
 
@@ -136,4 +143,58 @@ fn isolated(ground: &Ground) {
     assert!(second.read_file("/tmp/mine", 10).is_err());
     one.kill().expect("kill");
     assert_eq!(value(&mut second, "1 + 1"), "2", "and lives on");
+}
+
+/// Runs a program that does not end, then interrupts it.
+fn interrupt(
+    machine: &mut dyn Machine,
+    guest: &mut Guest,
+    code: &str,
+) -> Result<Outcome, MachineError> {
+    let started = try_run(guest, code, Duration::from_millis(300), false);
+    assert!(
+        matches!(started, Err(MachineError::TimedOut(_))),
+        "{started:?}"
+    );
+    let until = Until {
+        deadline: Some(Instant::now() + LONG),
+        cancel: None,
+    };
+    guest.interrupt(machine, until, &mut |_| Ok(()))
+}
+
+fn interrupted_waiting(ground: &Ground) {
+    let (mut machine, mut guest) = ground.boot();
+    for wait in [
+        "import time; x = 41; time.sleep(1000)",
+        "import asyncio; x = 41; asyncio.run(asyncio.sleep(1000))",
+        "import ukernel; x = 41; ukernel.sleep(1000)",
+    ] {
+        let outcome = interrupt(machine.as_mut(), &mut guest, wait).expect("it ends");
+        assert_eq!(outcome, Outcome::Interrupted, "{wait}");
+        assert_eq!(value(&mut guest, "x + 1"), "42");
+    }
+}
+
+fn interrupted_computing(ground: &Ground) {
+    let (mut machine, mut guest) = ground.boot();
+    if ground.backend.kind() != BackendKind::Kvm {
+        assert!(
+            !machine.interrupt().expect("an answer"),
+            "it says it cannot"
+        );
+        return;
+    }
+    for endless in [
+        "x = 41\nwhile True: pass",
+        "x = 41\nwhile True: sum(range(1000))",
+        "x = 41\nimport re; re.match('(a+)+$', 'a' * 60 + 'b')",
+    ] {
+        let outcome = interrupt(machine.as_mut(), &mut guest, endless).expect("it ends");
+        assert_eq!(outcome, Outcome::Interrupted, "{endless}");
+        assert_eq!(value(&mut guest, "x + 1"), "42");
+    }
+    // One that comes when nothing runs harms nobody.
+    assert!(machine.interrupt().expect("an answer"));
+    assert_eq!(value(&mut guest, "x + 1"), "42");
 }

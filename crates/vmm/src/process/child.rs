@@ -3,6 +3,7 @@
 use super::message::{Command, Notice, Reply, StartTimes, Stats, receive, send};
 use crate::devices::Devices;
 use crate::exit::{Ending, ExitReason};
+use crate::interrupt;
 use crate::jail::{self, JailReport};
 use crate::memory::{Backing, GuestMemory, MemoryLayout};
 use crate::mmio::Transport;
@@ -156,6 +157,10 @@ impl Process {
             }
             Command::Pause => self.pause(),
             Command::Resume => self.resume(),
+            Command::Interrupt => {
+                let vm = self.vm("interrupting")?;
+                Ok(Reply::Interrupted(interrupt::apply(vm.memory.ram())?))
+            }
             Command::Snapshot { with_pages } => self.snapshot(with_pages, &mut files),
             Command::WorkingSet => self.working_set(),
             Command::Stats => self.stats(),

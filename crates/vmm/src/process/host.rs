@@ -194,6 +194,19 @@ impl VmProcess {
         }
     }
 
+    /// Interrupts the program the guest runs, as its kernel has prepared. Whether it could
+    /// be: `false` if its runtime has no way to be interrupted.
+    ///
+    /// # Errors
+    /// [`VmmError::Remote`] if the guest's preparations make no sense, and those of every
+    /// command.
+    pub fn interrupt(&mut self) -> Result<bool> {
+        match self.ask("Interrupt", &Command::Interrupt, &[])? {
+            Reply::Interrupted(done) => Ok(done),
+            _ => Err(unexpected()),
+        }
+    }
+
     /// The pages a fork has written so far: what the next fork will need first.
     ///
     /// # Errors

@@ -68,6 +68,9 @@ pub enum Command {
     Pause,
     /// Lets it go on.
     Resume,
+    /// Interrupts the program that runs, where its runtime can be: see
+    /// [`ukernel_abi::interrupt`].
+    Interrupt,
     /// Reads the state of a paused VM. File, if said: where written pages go.
     Snapshot {
         /// A file for the written pages is there.
@@ -124,6 +127,8 @@ pub enum Reply {
         /// Pages written to the file.
         pages: u64,
     },
+    /// To [`Command::Interrupt`]: whether the runtime can be interrupted.
+    Interrupted(bool),
     /// To [`Command::WorkingSet`].
     WorkingSet(WorkingSet),
     /// To [`Command::Stats`].

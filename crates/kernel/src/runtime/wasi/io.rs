@@ -2,6 +2,7 @@
 
 use super::Wasi;
 use crate::clock;
+use crate::runtime::interrupt;
 use crate::runtime::state::{Context, forget, is_interrupted};
 use crate::task;
 use alloc::string::String;
@@ -29,8 +30,8 @@ impl Pollable {
 /// `wasi:io/error.error`: what went wrong on a stream.
 pub(super) struct IoError(pub(super) String);
 
-/// Waits until one of `pollables` is ready, or the execution is interrupted: then the
-/// runtime sees its sleep end early and asks why.
+/// Waits until one of `pollables` is ready, or the execution is interrupted. A call of WASI
+/// has no word for that: the runtime sees its sleep end early, and finds a signal tripped.
 fn wait(pollables: &[Pollable]) {
     let deadline = pollables
         .iter()
@@ -42,6 +43,9 @@ fn wait(pollables: &[Pollable]) {
     task::wait_until(deadline, || {
         is_interrupted() || pollables.iter().any(|pollable| pollable.is_ready())
     });
+    if is_interrupted() {
+        interrupt::trip();
+    }
 }
 
 pub(super) fn link(wasi: &mut Wasi<'_>) -> wasmtime::Result<()> {
