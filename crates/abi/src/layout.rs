@@ -23,7 +23,7 @@ pub const POOL_START: u64 = 0x00c0_0000;
 pub const MAX_MEMORY_MIB: u32 = 3072;
 
 /// Smallest guest memory the µkernel can boot Python in, in MiB.
-pub const MIN_MEMORY_MIB: u32 = 128;
+pub const MIN_MEMORY_MIB: u32 = 192;
 
 /// virtio-mmio register block of the vsock device in the embedded VMM.
 pub const VSOCK_MMIO_BASE: u64 = 0xd000_0000;

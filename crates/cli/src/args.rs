@@ -26,6 +26,8 @@ pub enum Command {
     Bench(Bench),
     /// Print a completion script for a shell.
     Completions(Completions),
+    /// Print the manual page, in roff.
+    Man,
 }
 
 /// `ukernel run`
@@ -126,6 +128,14 @@ pub fn completions(completions: &Completions) -> Result<u8, Failure> {
         "ukernel",
         &mut std::io::stdout(),
     );
+    Ok(0)
+}
+
+/// `ukernel man`
+pub fn man() -> Result<u8, Failure> {
+    clap_mangen::Man::new(Args::command())
+        .render(&mut std::io::stdout())
+        .map_err(|error| Failure::workload(format!("writing output: {error}"), None))?;
     Ok(0)
 }
 

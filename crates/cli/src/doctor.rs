@@ -1,17 +1,21 @@
 //! `ukernel doctor`: what this host can do, and which backend `auto` picks.
 
 use crate::args::Doctor;
+use crate::engine::vm_processes;
 use crate::failure::{Failure, HOST};
 use crate::home;
 use crate::run::print_json;
 use serde::Serialize;
+use ukernel_machine::kvm::Kvm;
 use ukernel_machine::probe::{Finding, ModeSpeed, Probe, Report, choose};
+use ukernel_vmm::jail::JailReport;
 
 /// The report, and the choice made from it.
 #[derive(Debug, Serialize)]
 struct Document {
     #[serde(flatten)]
     report: Report,
+    jail: Option<JailReport>,
     backend: Choice,
 }
 
@@ -25,6 +29,7 @@ enum Choice {
 /// `ukernel doctor`. Exit code 3 if no backend works here.
 pub fn doctor(args: &Doctor) -> Result<u8, Failure> {
     let report = Probe::run(&home::probe_config()?);
+    let jail = Kvm::new(vm_processes()?).and_then(|kvm| kvm.jail()).ok();
     let backend = match choose(&report, None) {
         Ok((kind, because)) => Choice::Picked {
             auto: kind.name(),
@@ -40,14 +45,18 @@ pub fn doctor(args: &Doctor) -> Result<u8, Failure> {
         Choice::None { .. } => HOST,
     };
     if args.json {
-        print_json(&Document { report, backend })?;
+        print_json(&Document {
+            report,
+            jail,
+            backend,
+        })?;
     } else {
-        print_table(&report, &backend);
+        print_table(&report, jail.as_ref(), &backend);
     }
     Ok(code)
 }
 
-fn print_table(report: &Report, backend: &Choice) {
+fn print_table(report: &Report, jail: Option<&JailReport>, backend: &Choice) {
     line("KVM", &report.kvm, |kvm| {
         format!(
             "API {}, guest user mode {}, supervisor mode {}",
@@ -56,6 +65,9 @@ fn print_table(report: &Report, backend: &Choice) {
             speed(&kvm.supervisor)
         )
     });
+    if let Some(jail) = jail {
+        println!("{:<12} {}", "VM processes", confinement(jail));
+    }
     line("Firecracker", &report.firecracker, |found| {
         format!("{} ({})", found.version, found.path.display())
     });
@@ -105,6 +117,19 @@ fn line<T>(name: &str, finding: &Finding<T>, show: impl FnOnce(&T) -> String) {
         None => format!("no: {}", finding.trouble()),
     };
     println!("{name:<12} {text}");
+}
+
+fn confinement(jail: &JailReport) -> String {
+    let missing: Vec<String> = jail
+        .missing
+        .iter()
+        .map(|(measure, why)| format!("{measure:?} ({why})"))
+        .collect();
+    if missing.is_empty() {
+        format!("confined by all {} measures", jail.applied.len())
+    } else {
+        format!("confined, but without {}", missing.join(", "))
+    }
 }
 
 fn speed(speed: &ModeSpeed) -> String {

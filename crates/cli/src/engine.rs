@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use crate::home;
+use crate::post_mortem::post_mortem;
 use crate::progress::Steps;
 use std::path::{Path, PathBuf};
 use ukernel_abi::message::Outcome;
@@ -91,7 +92,9 @@ impl Engine {
     /// A template made now, in memory.
     pub fn live_template(&self, memory_mib: u32) -> Result<Box<dyn Template>, Failure> {
         let mut machine = self.backend.boot(&self.spec(memory_mib)?)?;
-        exercise(machine.as_mut(), WARM_UP)?;
+        if let Err(error) = exercise(machine.as_mut(), WARM_UP) {
+            return Err(post_mortem(machine.as_mut(), error));
+        }
         let mut template = machine.into_template()?;
         template.train(&mut |machine| exercise(machine, "print(1)"))?;
         Ok(template)
@@ -137,7 +140,7 @@ fn open_backend(home: &Path, explicit: Option<BackendKind>) -> Result<Box<dyn Ba
 }
 
 /// How this program becomes a VM process.
-fn vm_processes() -> Result<LauncherOptions, Failure> {
+pub fn vm_processes() -> Result<LauncherOptions, Failure> {
     let this = std::env::current_exe()
         .map_err(|error| Failure::host(error, "this program's own file cannot be found"))?;
     Ok(LauncherOptions::new(this, [crate::VM_ARGUMENT.into()]))

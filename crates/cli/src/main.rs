@@ -11,6 +11,7 @@ mod doctor;
 mod engine;
 mod failure;
 mod home;
+mod post_mortem;
 mod progress;
 mod run;
 
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         args::Command::Doctor(doctor) => doctor::doctor(&doctor),
         args::Command::Bench(bench) => bench::bench(&bench),
         args::Command::Completions(completions) => args::completions(&completions),
+        args::Command::Man => args::man(),
     };
     match result {
         Ok(code) => ExitCode::from(code),

@@ -4,19 +4,20 @@ use crate::args::Run;
 use crate::cancel::Cancel;
 use crate::engine::Engine;
 use crate::failure::{Failure, INTERRUPTED, TIME_LIMIT, WORKLOAD};
+use crate::post_mortem::post_mortem;
 use serde::Serialize;
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use ukernel_abi::message::{LogLevel, Outcome, Stream};
+use ukernel_machine::MachineError;
 use ukernel_machine::guest::{Event, Guest, Program, Until};
-use ukernel_machine::{Machine, MachineError};
 
 /// Longest program read, in bytes.
 const MAX_SOURCE_BYTES: u64 = 64 << 20;
 
-/// How long to wait for a machine that hung up to say why.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+/// Output kept of each stream for `--json`, in bytes: the rest is left out and said to be.
+const MAX_KEPT_BYTES: usize = 16 << 20;
 
 /// What a run came to, for `--json`.
 #[derive(Debug, Serialize)]
@@ -27,6 +28,8 @@ struct Report {
     error: Option<String>,
     stdout: String,
     stderr: String,
+    /// Whether there was more output than is kept here.
+    truncated: bool,
     backend: &'static str,
     guest: String,
     start_ms: f64,
@@ -88,6 +91,7 @@ pub fn run(args: &Run) -> Result<u8, Failure> {
             error,
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            truncated: output.truncated,
             backend: engine.backend_name(),
             guest: guest.name().to_owned(),
             start_ms: start.as_secs_f64() * 1e3,
@@ -166,40 +170,12 @@ fn seconds(limit: Option<Duration>) -> f64 {
     limit.unwrap_or_default().as_secs_f64()
 }
 
-/// A machine that failed: why, and the end of its serial log.
-fn post_mortem(machine: &mut dyn Machine, error: MachineError) -> Failure {
-    let ending = match &error {
-        MachineError::Closed => machine.wait_ending(LAST_WORDS).ok().flatten(),
-        // Hostile or damaged: it is not waited for.
-        _ => None,
-    };
-    let ended = match ending {
-        Some(ending) => Some(ending),
-        None => machine.kill().ok(),
-    };
-    let Some(ending) = ended else {
-        return error.into();
-    };
-    let mut text = match &error {
-        MachineError::Closed => format!("the VM died: {ending}"),
-        other => format!("{other}; the VM was ended"),
-    };
-    let serial = String::from_utf8_lossy(&ending.serial_tail);
-    if !serial.trim().is_empty() {
-        eprintln!("serial log of the VM:\n{}", serial.trim_end());
-        text.push_str("; its serial log is above");
-    }
-    if let (MachineError::Closed, Some(registers)) = (&error, &ending.registers) {
-        eprintln!("registers:\n{registers}");
-    }
-    Failure::workload(text, None)
-}
-
 /// Where a program's output goes: on as it comes, or kept for `--json`.
 struct Output {
     keep: bool,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
+    truncated: bool,
 }
 
 impl Output {
@@ -208,16 +184,20 @@ impl Output {
             keep,
             stdout: Vec::new(),
             stderr: Vec::new(),
+            truncated: false,
         }
     }
 
     fn take(&mut self, event: Event) -> Result<(), MachineError> {
         match event {
             Event::Output(stream, bytes) if self.keep => {
-                match stream {
-                    Stream::Stdout => self.stdout.extend(bytes),
-                    Stream::Stderr => self.stderr.extend(bytes),
-                }
+                let kept = match stream {
+                    Stream::Stdout => &mut self.stdout,
+                    Stream::Stderr => &mut self.stderr,
+                };
+                let room = MAX_KEPT_BYTES.saturating_sub(kept.len());
+                self.truncated |= bytes.len() > room;
+                kept.extend(bytes.into_iter().take(room));
                 Ok(())
             }
             Event::Output(Stream::Stdout, bytes) => {

@@ -3,9 +3,9 @@
 use super::Setting;
 use super::figure::{Figure, percentiles};
 use super::machines::output_of;
+use super::python;
 use crate::args::DEFAULT_MEMORY_MIB;
 use crate::failure::Failure;
-use crate::home;
 use std::process::Command;
 use ukernel_machine::guest::Guest;
 
@@ -22,7 +22,7 @@ const PROGRAMS: [(&str, &str); 7] = [
 
 /// Slowdown against native CPython, per program and as a geometric mean.
 pub fn compute(setting: &Setting<'_>) -> Result<Vec<Figure>, Failure> {
-    let Some(python) = home::on_path("python3") else {
+    let Some(python) = python::interpreter() else {
         return Err(Failure::host(
             "there is no python3 to compare with",
             "install Python 3",

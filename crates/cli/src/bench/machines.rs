@@ -1,7 +1,7 @@
 //! Figures of machines: cold start, fork, round trip, memory, how many at once.
 
 use super::figure::Figure;
-use super::processes::PythonProcess;
+use super::python::PythonProcess;
 use super::{Setting, ms_since};
 use crate::args::DEFAULT_MEMORY_MIB;
 use crate::failure::Failure;

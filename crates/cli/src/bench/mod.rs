@@ -5,6 +5,7 @@ mod figure;
 mod host;
 mod machines;
 mod processes;
+mod python;
 mod sizes;
 
 use crate::args::Bench;

@@ -1,11 +1,10 @@
 //! Whole processes: `ukernel run` beside what else runs a Python file.
 
 use super::figure::Figure;
-use super::{Setting, ms_since};
+use super::{Setting, ms_since, python};
 use crate::failure::Failure;
 use crate::home;
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 /// A program that says hello.
@@ -25,7 +24,7 @@ pub fn run_hello(setting: &Setting<'_>) -> Result<Vec<Figure>, Failure> {
     };
     // The first run stores the template.
     timed(&mut ours())?;
-    let python = home::on_path("python3");
+    let python = python::interpreter();
     let bubblewrap = python.as_ref().and(home::on_path("bwrap"));
     let (mut samples, mut native, mut wrapped) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..setting.runs(60) {
@@ -70,57 +69,4 @@ fn timed(command: &mut Command) -> Result<f64, Failure> {
         ));
     }
     Ok(took)
-}
-
-/// A native Python that executes what it is sent, as a reference for round trips.
-pub struct PythonProcess {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-}
-
-/// Reads lines of source, runs each, flushes.
-const LOOP: &str = "import sys\nfor line in sys.stdin:\n    exec(compile(line, 'bench', 'exec'), {})\n    sys.stdout.flush()\n";
-
-impl PythonProcess {
-    /// Starts one, if there is a `python3`.
-    pub fn start() -> Result<Option<Self>, Failure> {
-        let Some(python) = home::on_path("python3") else {
-            return Ok(None);
-        };
-        let failed =
-            |error: std::io::Error| Failure::host(format!("python3: {error}"), "see the message");
-        let mut child = Command::new(python)
-            .args(["-c", LOOP])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(failed)?;
-        let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
-            return Ok(None);
-        };
-        Ok(Some(Self {
-            child,
-            input,
-            output: BufReader::new(output),
-        }))
-    }
-
-    /// Sends one line and waits for one line.
-    pub fn round_trip(&mut self, source: &str) -> Result<(), Failure> {
-        let failed =
-            |error: std::io::Error| Failure::host(format!("python3: {error}"), "see the message");
-        writeln!(self.input, "{source}").map_err(failed)?;
-        let mut line = String::new();
-        self.output.read_line(&mut line).map_err(failed)?;
-        Ok(())
-    }
-}
-
-impl Drop for PythonProcess {
-    fn drop(&mut self) {
-        // Gone already is as good as killed.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }

@@ -13,6 +13,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use ukernel_vmm::jail::JailReport;
 use ukernel_vmm::{BootConfig, Launcher, LauncherOptions, VmProcess, VmmError};
 
 use template::KvmTemplate;
@@ -63,6 +64,17 @@ impl Kvm {
         Ok(Self {
             shared: Arc::new(shared),
         })
+    }
+}
+
+impl Kvm {
+    /// What confines VM processes here, and what could not be applied: asks a blank one.
+    ///
+    /// # Errors
+    /// A VM process cannot be started.
+    pub fn jail(&self) -> Result<JailReport> {
+        let mut process = self.shared.process()?;
+        Ok(process.wait_ready()?.clone())
     }
 }
 
