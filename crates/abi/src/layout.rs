@@ -72,6 +72,9 @@ pub const HOST_CID: u64 = 2;
 /// vsock port the guest listens on; the host opens the channel.
 pub const CHANNEL_PORT: u32 = 1024;
 
+/// Start of the serial line that gives a [`GuestExit`] code where [`PORT_EXIT`] does not exist.
+pub const SERIAL_EXIT: &str = "ukernel: exit ";
+
 /// How far a boot has come, reported on [`PORT_PHASE`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]

@@ -5,6 +5,9 @@
 
 extern crate alloc;
 
+#[path = "../../kernel/src/boot/cmdline.rs"]
+mod cmdline;
+
 /// Stands in for the kernel's clock.
 mod clock {
     pub(crate) fn wall_ns() -> u64 {
@@ -24,4 +27,5 @@ mod local;
 )]
 mod files;
 
+mod command_line;
 mod tree;

@@ -3,11 +3,13 @@
 //! Two protocols: PVH (Xen's `hvm_start_info`, used by the embedded VMM, Firecracker and
 //! QEMU) and the Linux 64-bit boot protocol (`boot_params`).
 
+mod cmdline;
 mod linux;
 mod memory;
 mod pvh;
 
 use alloc::string::String;
+pub(crate) use cmdline::VirtioMmio;
 use memory::Physical;
 use ukernel_abi::layout;
 
@@ -26,14 +28,6 @@ pub(crate) struct Boot {
     pub tsc_khz: u64,
     /// The first virtio-mmio register block, with its interrupt.
     pub vsock: VirtioMmio,
-}
-
-/// A virtio-mmio device as the command line names it.
-#[derive(Clone, Copy)]
-pub(crate) struct VirtioMmio {
-    pub base: u64,
-    pub bytes: u64,
-    pub interrupt: u32,
 }
 
 /// Boot information the kernel cannot work with.
@@ -79,40 +73,10 @@ pub(crate) fn read(protocol: u32, info: usize) -> Result<Boot, BadBoot> {
     Ok(Boot {
         ram_end: raw.ram_end,
         image,
-        embedded: words(&cmdline).any(|word| word == layout::CMDLINE_EMBEDDED),
-        tsc_khz: value(&cmdline, layout::CMDLINE_TSC_KHZ)
-            .and_then(|khz| khz.parse().ok())
-            .filter(|khz| (100_000..100_000_000).contains(khz))
-            .ok_or(BadBoot::NoClock)?,
-        vsock: value(&cmdline, layout::CMDLINE_VIRTIO_MMIO)
-            .and_then(virtio_mmio)
-            .ok_or(BadBoot::NoDevice)?,
+        embedded: cmdline::is_embedded(&cmdline),
+        tsc_khz: cmdline::tsc_khz(&cmdline).ok_or(BadBoot::NoClock)?,
+        vsock: cmdline::vsock(&cmdline).ok_or(BadBoot::NoDevice)?,
     })
-}
-
-fn words(cmdline: &str) -> impl Iterator<Item = &str> {
-    cmdline.split_ascii_whitespace()
-}
-
-fn value<'a>(cmdline: &'a str, key: &str) -> Option<&'a str> {
-    words(cmdline).find_map(|word| word.strip_prefix(key))
-}
-
-/// `4K@0xd0000000:5`, the form of Linux's `virtio_mmio.device`.
-fn virtio_mmio(text: &str) -> Option<VirtioMmio> {
-    let (size, rest) = text.split_once("K@0x")?;
-    let (base, interrupt) = rest.split_once(':')?;
-    let device = VirtioMmio {
-        base: u64::from_str_radix(base, 16).ok()?,
-        bytes: size.parse::<u64>().ok()?.checked_mul(1024)?,
-        interrupt: interrupt.split(':').next()?.parse().ok()?,
-    };
-    // Between the end of the largest memory and 4 GiB, where the boot tables map devices.
-    let end = device.base.checked_add(device.bytes)?;
-    let devices = (u64::from(layout::MAX_MEMORY_MIB) << 20)..(4 << 30);
-    let fits = devices.contains(&device.base) && end <= devices.end && device.bytes >= 0x200;
-    (fits && device.base.is_multiple_of(layout::PAGE_BYTES) && device.interrupt < 24)
-        .then_some(device)
 }
 
 /// RAM entries of a memory map, folded into where the memory above the kernel ends.

@@ -9,7 +9,7 @@ use crate::clock;
 use crate::local::Local;
 use ukernel_abi::layout::{
     BootPhase, GuestExit, I8042_RESET, IDLE_FOREVER_US, PORT_EXIT, PORT_I8042, PORT_IDLE,
-    PORT_PHASE,
+    PORT_PHASE, SERIAL_EXIT,
 };
 
 static EMBEDDED: Local<bool> = Local::new(false);
@@ -56,7 +56,7 @@ pub(crate) fn exit(reason: GuestExit) -> ! {
     if is_embedded() {
         port::write_u32(PORT_EXIT, reason as u32);
     }
-    serial::line(format_args!("ukernel: exit {}", reason as u32));
+    serial::line(format_args!("{SERIAL_EXIT}{}", reason as u32));
     port::write_u8(PORT_I8042, I8042_RESET);
     loop {
         crate::stub::idle();

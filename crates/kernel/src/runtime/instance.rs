@@ -1,7 +1,7 @@
 //! One instance of the component: its store, and its adapter's exports.
 
 use super::engine::Loaded;
-use super::state::State;
+use super::state::{ExitNow, State};
 use super::{abi, wasi};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -30,18 +30,6 @@ enum AdapterOutcome {
     #[component(name = "interrupted")]
     Interrupted,
 }
-
-/// Ends an instance from inside an import: the program called exit without unwinding.
-#[derive(Debug)]
-pub(super) struct ExitNow(pub(super) i32);
-
-impl core::fmt::Display for ExitNow {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(out, "exited with {}", self.0)
-    }
-}
-
-impl core::error::Error for ExitNow {}
 
 /// The instance is gone: it trapped, or the program ended it.
 #[derive(Clone, Debug)]

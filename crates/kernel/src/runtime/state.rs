@@ -41,6 +41,18 @@ pub(super) fn forget<T: Send + 'static>(
         .delete(Resource::<T>::new_own(handle))?)
 }
 
+/// Ends an instance from inside an import: the program called exit without unwinding.
+#[derive(Debug)]
+pub(super) struct ExitNow(pub(super) i32);
+
+impl core::fmt::Display for ExitNow {
+    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(out, "exited with {}", self.0)
+    }
+}
+
+impl core::error::Error for ExitNow {}
+
 static INTERRUPT: Local<bool> = Local::new(false);
 
 /// Asks the running execution to end, or takes the request back.

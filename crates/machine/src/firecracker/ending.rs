@@ -7,9 +7,7 @@
 use crate::{Ending, ExitReason};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
-
-/// What the kernel writes in front of its exit code (its `dev::platform`).
-const SERIAL_EXIT: &str = "ukernel: exit ";
+use ukernel_abi::layout::SERIAL_EXIT;
 
 /// Code of a guest that reset without saying why.
 const UNSAID: u32 = u32::MAX;

@@ -2,8 +2,7 @@
 
 use super::Wasi;
 use super::streams::{InputStream, OutputStream};
-use crate::runtime::instance::ExitNow;
-use crate::runtime::state::Context;
+use crate::runtime::state::{Context, ExitNow};
 use alloc::string::String;
 use alloc::vec::Vec;
 use ukernel_abi::message::Stream;

@@ -7,6 +7,7 @@ mod cli;
 mod clocks;
 mod descriptor;
 mod error;
+mod filesystem_types;
 mod io;
 mod random;
 mod sockets;
