@@ -48,9 +48,9 @@ pub(crate) fn output(id: u32, stream: Stream, bytes: &[u8]) {
     task::yield_now();
 }
 
-/// Whether what waits to be sent is below its bound. The service task takes nothing from
+/// Whether what waits to be sent is below its bound. The service task takes no message from
 /// the host while it is not, so that answers are bounded too.
-pub(crate) fn has_room() -> bool {
+fn has_room() -> bool {
     let outbox = OUTBOX.get();
     !outbox.open || outbox.bytes.len() < OUTBOX_BYTES
 }
@@ -102,14 +102,18 @@ impl Channel {
     }
 
     /// Takes what has arrived, one thing at a time, `None` when there is nothing more.
+    /// Messages only while there is room for their answers; what the device itself says
+    /// (credit, the end of the connection) always, or nothing would ever be sent again.
     pub(crate) fn receive(&mut self) -> Option<Incoming> {
         loop {
-            match self.decoder.next_message() {
-                Ok(Some(message)) => return Some(Incoming::Message(message)),
-                Ok(None) => {}
-                Err(_) => {
-                    self.decoder = Decoder::new();
-                    return Some(Incoming::Broken);
+            if has_room() {
+                match self.decoder.next_message() {
+                    Ok(Some(message)) => return Some(Incoming::Message(message)),
+                    Ok(None) => self.acknowledge(),
+                    Err(_) => {
+                        self.decoder = Decoder::new();
+                        return Some(Incoming::Broken);
+                    }
                 }
             }
             let decoder = &mut self.decoder;
@@ -123,6 +127,12 @@ impl Channel {
                 Ok(Some(Event::Received | Event::Other)) => {}
                 Err(error) => report::fatal(format_args!("vsock device: {error}")),
             }
+        }
+    }
+
+    fn acknowledge(&mut self) {
+        if let Err(error) = self.device.acknowledge() {
+            report::fatal(format_args!("vsock device: {error}"));
         }
     }
 

@@ -88,9 +88,7 @@ fn serve(mut channel: Channel, guest: &str) -> ! {
     let mut stage = Stage::Greeting;
     loop {
         let mut progress = false;
-        while channel::has_room()
-            && let Some(incoming) = channel.receive()
-        {
+        while let Some(incoming) = channel.receive() {
             progress = true;
             match incoming {
                 Incoming::Opened => stage = Stage::Greeting,

@@ -191,6 +191,7 @@ mod tests {
     use super::*;
     use crate::memory::{Backing, MemoryLayout, create_ram};
     use std::io::Write;
+    use ukernel_abi::layout::MIN_MEMORY_MIB;
 
     #[test]
     fn says_what_the_layout_promises() {
@@ -203,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_file_that_is_no_kernel_is_refused() {
-        let layout = MemoryLayout::new(128, 0).expect("fits");
+        let layout = MemoryLayout::new(MIN_MEMORY_MIB, 0).expect("fits");
         let ram = create_ram(layout).expect("memfd");
         let mut kernel = ram.try_clone().expect("dup");
         let memory = GuestMemory::map(layout, ram, Backing::Shared, None).expect("map");

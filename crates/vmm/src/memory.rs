@@ -241,14 +241,22 @@ mod tests {
 
     #[test]
     fn the_image_lies_page_aligned_at_the_top() {
-        let layout = MemoryLayout::new(128, PAGE_BYTES * 3 + 1).expect("fits");
-        assert_eq!(layout.ram_bytes(), (128 << 20) - 4 * PAGE_BYTES);
-        assert_eq!(layout.end(), 128 << 20);
+        let layout = MemoryLayout::new(MIN_MEMORY_MIB, PAGE_BYTES * 3 + 1).expect("fits");
+        assert_eq!(
+            layout.ram_bytes(),
+            (u64::from(MIN_MEMORY_MIB) << 20) - 4 * PAGE_BYTES
+        );
+        assert_eq!(layout.end(), u64::from(MIN_MEMORY_MIB) << 20);
     }
 
     #[test]
     fn impossible_sizes_are_refused() {
-        for (mebibytes, image) in [(127, 0), (3073, 0), (128, 113 << 20), (128, u64::MAX)] {
+        for (mebibytes, image) in [
+            (MIN_MEMORY_MIB - 1, 0),
+            (3073, 0),
+            (MIN_MEMORY_MIB, 177 << 20),
+            (MIN_MEMORY_MIB, u64::MAX),
+        ] {
             assert!(
                 MemoryLayout::new(mebibytes, image).is_err(),
                 "{mebibytes} {image}"
@@ -258,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_file_shorter_than_ram_is_refused() {
-        let layout = MemoryLayout::new(128, 0).expect("fits");
+        let layout = MemoryLayout::new(MIN_MEMORY_MIB, 0).expect("fits");
         let ram = create_ram(layout).expect("memfd");
         ram.set_len(PAGE_BYTES).expect("truncate");
         assert!(GuestMemory::map(layout, ram, Backing::Shared, None).is_err());

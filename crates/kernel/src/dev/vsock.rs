@@ -84,7 +84,9 @@ pub(crate) enum Event {
 pub(crate) struct Vsock {
     driver: VirtIOSocket<KernelHal, SteppedTransport, RX_BUFFER_BYTES>,
     connection: Option<ConnectionInfo>,
-    /// Bytes received since the host was last told.
+    /// Bytes received and not used yet.
+    unacknowledged: usize,
+    /// Bytes used since the host was last told.
     unreported: u32,
     notify: *mut u32,
 }
@@ -101,6 +103,7 @@ impl Vsock {
         Some(Self {
             driver,
             connection: None,
+            unacknowledged: 0,
             unreported: 0,
             notify,
         })
@@ -130,8 +133,7 @@ impl Vsock {
                 known.update_for_event(&event);
                 if let VsockEventType::Received { .. } = event.event_type {
                     receive(body);
-                    known.done_forwarding(body.len());
-                    received = body.len() as u32;
+                    received = body.len();
                 }
             }
             Ok(Some(event))
@@ -145,7 +147,7 @@ impl Vsock {
                 self.accept(event.source, event.destination, &event)?
             }
             VsockEventType::Received { .. } if ours => {
-                self.report_credit(received)?;
+                self.unacknowledged += received;
                 Event::Received
             }
             VsockEventType::Disconnected { reason } if ours => {
@@ -180,6 +182,7 @@ impl Vsock {
         connection.update_for_event(event);
         self.driver.accept(&connection)?;
         self.connection = Some(connection);
+        self.unacknowledged = 0;
         self.unreported = 0;
         Ok(Event::Opened)
     }
@@ -193,12 +196,16 @@ impl Vsock {
         Ok(())
     }
 
-    /// Tells the host there is room again, once half of its credit is used.
-    fn report_credit(&mut self, received: u32) -> Result<(), Error> {
-        self.unreported += received;
-        if self.unreported >= CREDIT_BYTES / 2
-            && let Some(known) = &self.connection
-        {
+    /// Says that everything received so far has been used: its room is the host's again. The
+    /// host is told at once when half of its credit is used, else with the next packet.
+    pub(crate) fn acknowledge(&mut self) -> Result<(), Error> {
+        let used = core::mem::take(&mut self.unacknowledged);
+        let Some(known) = self.connection.as_mut() else {
+            return Ok(());
+        };
+        known.done_forwarding(used);
+        self.unreported += used as u32;
+        if self.unreported >= CREDIT_BYTES / 2 {
             self.unreported = 0;
             self.driver.credit_update(known)?;
         }

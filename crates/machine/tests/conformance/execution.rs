@@ -12,6 +12,7 @@ pub const BEHAVIOURS: &[Behaviour] = &[
     ("a_program_prints", prints),
     ("output_comes_in_order", output_in_order),
     ("much_output_arrives_whole", much_output),
+    ("one_large_write_arrives_whole", one_large_write),
     ("state_stays_between_programs", state_stays),
     ("an_expression_has_a_value", expression_value),
     ("an_exception_is_an_outcome", exception),
@@ -197,4 +198,12 @@ fn interrupted_computing(ground: &Ground) {
     // One that comes when nothing runs harms nobody.
     assert!(machine.interrupt().expect("an answer"));
     assert_eq!(value(&mut guest, "x + 1"), "42");
+}
+
+/// More than all the buffers on the way hold together.
+fn one_large_write(ground: &Ground) {
+    let (_machine, mut guest) = ground.boot();
+    let ran = run(&mut guest, "print('y' * (5 << 20))");
+    assert_eq!(ran.outcome, DONE);
+    assert_eq!(ran.text(Stream::Stdout).len(), (5 << 20) + 1);
 }

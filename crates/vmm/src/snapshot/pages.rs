@@ -206,10 +206,11 @@ mod tests {
     use crate::memory::{Backing, MemoryLayout, create_ram};
     use proptest::prelude::*;
     use std::io::{Seek, Write};
+    use ukernel_abi::layout::MIN_MEMORY_MIB;
     use vm_memory::Bytes;
 
     fn layout() -> MemoryLayout {
-        MemoryLayout::new(128, 0).expect("fits")
+        MemoryLayout::new(MIN_MEMORY_MIB, 0).expect("fits")
     }
 
     fn file() -> File {

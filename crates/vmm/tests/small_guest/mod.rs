@@ -224,7 +224,7 @@ pub fn launcher() -> Option<Launcher> {
     }
 }
 
-/// A VM that runs `kernel` in 128 MiB, and the host's end of its channel.
+/// A VM that runs `kernel` in the least memory, and the host's end of its channel.
 pub fn boot(launcher: &Launcher, kernel: &File) -> (VmProcess, UnixStream) {
     let (host, guest) = UnixStream::pair().expect("socket pair");
     host.set_read_timeout(Some(Duration::from_secs(20)))
@@ -233,7 +233,7 @@ pub fn boot(launcher: &Launcher, kernel: &File) -> (VmProcess, UnixStream) {
     vm.boot(BootConfig {
         kernel,
         image: None,
-        memory_mib: 128,
+        memory_mib: ukernel_abi::layout::MIN_MEMORY_MIB,
         command_line: "",
         channel: Some(guest.into()),
     })
