@@ -4,6 +4,7 @@ use crate::failure::Failure;
 use crate::home;
 use crate::post_mortem::post_mortem;
 use crate::progress::Steps;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use ukernel_abi::message::Outcome;
 use ukernel_image::store::Key;
@@ -26,6 +27,8 @@ const WARM_UP: &str = "import sys, traceback\n\
 pub struct Engine {
     images: Images,
     backend: Box<dyn Backend>,
+    /// What a template of this backend depends on, beside the host.
+    backend_identity: String,
     home: PathBuf,
 }
 
@@ -33,12 +36,13 @@ impl Engine {
     /// Opens the store and the backend: the one asked for, or the best one here.
     pub fn open(explicit: Option<BackendKind>) -> Result<Self, Failure> {
         let home = home::home()?;
-        let backend = open_backend(&home, explicit)?;
+        let (backend, backend_identity) = open_backend(&home, explicit)?;
         // A process takes a moment to start; it does so while the store is looked at.
         backend.prepare();
         Ok(Self {
             images: Images::new(home.clone(), home::source()),
             backend,
+            backend_identity,
             home,
         })
     }
@@ -74,6 +78,7 @@ impl Engine {
             image.key.bytes(),
             &memory_mib.to_le_bytes(),
             host_identity().as_bytes(),
+            self.backend_identity.as_bytes(),
             env!("CARGO_PKG_VERSION").as_bytes(),
         ]);
         let kind = format!("template-{}", self.backend_name());
@@ -127,14 +132,24 @@ fn exercise(machine: &mut dyn Machine, source: &str) -> Result<(), MachineError>
     }
 }
 
-fn open_backend(home: &Path, explicit: Option<BackendKind>) -> Result<Box<dyn Backend>, Failure> {
+/// The backend, and what its templates depend on: another Firecracker cannot load them.
+fn open_backend(
+    home: &Path,
+    explicit: Option<BackendKind>,
+) -> Result<(Box<dyn Backend>, String), Failure> {
     let config = home::probe_config()?;
     let (kind, _) = choose_quick(&config, explicit)?;
     Ok(match kind {
-        BackendKind::Kvm => Box::new(Kvm::new(vm_processes()?)?),
+        BackendKind::Kvm => (Box::new(Kvm::new(vm_processes()?)?), String::new()),
         BackendKind::Firecracker => {
             let program = config.find_firecracker().unwrap_or_default();
-            Box::new(Firecracker::new(program, home.join("run"))?)
+            let identity = std::fs::metadata(&program)
+                .map(|file| format!("{} {} {}", file.len(), file.mtime(), file.mtime_nsec()))
+                .unwrap_or_default();
+            (
+                Box::new(Firecracker::new(program, home.join("run"))?),
+                identity,
+            )
         }
     })
 }

@@ -13,34 +13,39 @@ use libtest_mimic::{Arguments, Trial};
 
 fn main() {
     let arguments = Arguments::from_args();
-    let lack = ukernel_vmm::open_kvm().err().map(|error| error.to_string());
-    let mut skipped = 0;
-    let mut trials = Vec::new();
-    let groups: [(&str, bool, &[ground::Behaviour]); 4] = [
-        ("usage", false, usage::BEHAVIOURS),
-        ("programs", true, programs::BEHAVIOURS),
-        ("store", true, store::BEHAVIOURS),
-        ("host", true, host::BEHAVIOURS),
+    let no_kvm = ukernel_vmm::open_kvm().err().map(|error| error.to_string());
+    let no_mounts = no_kvm.clone().or_else(host::lack);
+    let groups: [(&str, Option<String>, &[ground::Behaviour]); 5] = [
+        ("usage", None, usage::BEHAVIOURS),
+        (
+            "usage",
+            usage::reads_everything(),
+            usage::FOR_OTHERS_THAN_ROOT,
+        ),
+        ("programs", no_kvm.clone(), programs::BEHAVIOURS),
+        ("store", no_kvm.clone(), store::BEHAVIOURS),
+        ("host", no_mounts, host::BEHAVIOURS),
     ];
-    for (group, needs_kvm, behaviours) in groups {
+    let mut trials = Vec::new();
+    let mut skipped = Vec::new();
+    for (group, lack, behaviours) in groups {
         for (name, behaviour) in behaviours {
-            let lack = lack.as_ref().filter(|_| needs_kvm);
-            skipped += usize::from(lack.is_some());
             let behaviour = *behaviour;
             let trial = Trial::test(format!("{group}::{name}"), move || {
                 behaviour();
                 Ok(())
             });
             trials.push(trial.with_ignored_flag(lack.is_some()));
+            skipped.extend(lack.as_ref().map(|why| format!("{group}::{name}: {why}")));
         }
     }
-    if lack.is_none() && !arguments.list {
+    if no_kvm.is_none() && !arguments.list {
         // Building under a test's clock would look like the test's own slowness.
         ground::build_once();
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
-    if let Some(why) = lack {
-        eprintln!("SKIPPED: {skipped} of the tests above: {why}");
+    for test in &skipped {
+        eprintln!("SKIPPED: {test}");
     }
     conclusion.exit();
 }
