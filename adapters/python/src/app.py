@@ -41,7 +41,7 @@ class Runtime(exports.Runtime):
     def run(request):
         try:
             interrupt.running = True
-            return program.run(request.name, request.source, request.args, request.interactive)
+            return program.run(request.name, request.source, request.args, request.mode == runtime.Mode.PROMPT)
         except KeyboardInterrupt:
             # It came while the program's end was being reported.
             return program.Interrupted()

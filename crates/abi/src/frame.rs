@@ -140,7 +140,7 @@ impl<M: DeserializeOwned> Decoder<M> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{GuestMessage, HostMessage, Outcome, Stream};
+    use crate::message::{GuestMessage, HostMessage, Outcome, SpilledOutput, Stream};
     use alloc::{string::ToString, vec};
     use proptest::prelude::*;
 
@@ -165,7 +165,24 @@ mod tests {
                     bytes,
                 }
             }),
-            (any::<u32>(), outcome()).prop_map(|(id, outcome)| GuestMessage::Done { id, outcome }),
+            (
+                any::<u32>(),
+                outcome(),
+                proptest::option::of((".*", any::<u64>()))
+            )
+                .prop_map(|(id, outcome, spilled)| {
+                    let spilled = spilled.map(|(path, bytes)| SpilledOutput {
+                        stream: Stream::Stdout,
+                        path,
+                        bytes,
+                        kept_bytes: bytes,
+                    });
+                    GuestMessage::Done {
+                        id,
+                        outcome,
+                        spilled: spilled.into_iter().collect(),
+                    }
+                }),
             any::<u64>().prop_map(|nonce| GuestMessage::Pong { nonce }),
         ]
     }

@@ -16,7 +16,7 @@ use alloc::{string::String, vec::Vec};
 use serde::{Deserialize, Serialize};
 
 /// Version of this protocol. Guest and host must have the same.
-pub const PROTOCOL_VERSION: u16 = 1;
+pub const PROTOCOL_VERSION: u16 = 2;
 
 /// Largest chunk of file or output bytes in one message.
 pub const MAX_CHUNK_BYTES: usize = 256 << 10;
@@ -41,8 +41,11 @@ pub enum HostMessage {
         entropy: [u8; 32],
         /// Wall clock, nanoseconds since 1970-01-01 UTC.
         wall_clock_ns: u64,
-        /// Identity of this VM.
+        /// Identity of this VM. The same as before: only the connection is new, not the VM,
+        /// and what programs can see of randomness stays as it is.
         instance: [u8; 16],
+        /// What this VM may use from now on.
+        limits: Limits,
     },
     /// Runs code.
     Exec {
@@ -54,8 +57,11 @@ pub enum HostMessage {
         name: String,
         /// `sys.argv[1..]` and its like in other languages.
         args: Vec<String>,
-        /// Whether the value of a last expression is wanted, as at a prompt.
-        interactive: bool,
+        /// How it is run.
+        mode: Mode,
+        /// Bytes of each output stream that are sent. A stream that writes more goes to a
+        /// file of the tree, whole, which [`GuestMessage::Done`] names.
+        inline_output_bytes: u64,
     },
     /// Ends execution `id` with an interrupt (KeyboardInterrupt); state is kept.
     Cancel {
@@ -91,6 +97,53 @@ pub enum HostMessage {
         /// Comes back in [`GuestMessage::Pong`].
         nonce: u64,
     },
+}
+
+/// What a VM may use. The host sets it; a guest that ignores it meets the VM's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// What the file tree may hold at first, in bytes. It doubles when it is full.
+    pub files_bytes: u64,
+    /// What it may grow to, in bytes.
+    pub max_files_bytes: u64,
+    /// Linear memory of all tasks together, in bytes.
+    pub memory_bytes: u64,
+    /// Tasks alive at once, the first one included.
+    pub tasks: u32,
+}
+
+impl Limits {
+    /// No limit but the VM's memory.
+    pub const NONE: Self = Self {
+        files_bytes: u64::MAX,
+        max_files_bytes: u64::MAX,
+        memory_bytes: u64::MAX,
+        tasks: u32::MAX,
+    };
+}
+
+/// How code is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mode {
+    /// As a program.
+    Program,
+    /// As at a prompt: the value of a last expression is wanted.
+    Prompt,
+    /// As commands of the guest's shell, over the same files.
+    Shell,
+}
+
+/// A stream of an execution that wrote more than was to be sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpilledOutput {
+    /// Which.
+    pub stream: Stream,
+    /// The file that holds all of it.
+    pub path: String,
+    /// Bytes the execution wrote. The file has fewer if the tree's quota was used up.
+    pub bytes: u64,
+    /// Bytes that are in the file.
+    pub kept_bytes: u64,
 }
 
 /// Where the code of an execution is.
@@ -129,6 +182,8 @@ pub enum GuestMessage {
         id: u32,
         /// How.
         outcome: Outcome,
+        /// Output that was too long to be sent, at most one file for each stream.
+        spilled: Vec<SpilledOutput>,
     },
     /// Something a workload logged through the ABI.
     Log {
@@ -227,7 +282,7 @@ pub enum Outcome {
     Exited {
         /// 0, or what `sys.exit` was given.
         code: i32,
-        /// Printed form of the last expression, when interactive and not `None`.
+        /// Printed form of the last expression, when at a prompt and not `None`.
         value: Option<String>,
     },
     /// An exception nobody caught. The traceback went to standard error.

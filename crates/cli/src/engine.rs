@@ -13,7 +13,7 @@ use ukernel_machine::firecracker::Firecracker;
 use ukernel_machine::guest::{Guest, Program, Until};
 use ukernel_machine::kvm::Kvm;
 use ukernel_machine::probe::choose_quick;
-use ukernel_machine::{Backend, BackendKind, Machine, MachineError, MachineSpec, Template};
+use ukernel_machine::{Backend, BackendKind, Limits, Machine, MachineError, MachineSpec, Template};
 use ukernel_vmm::LauncherOptions;
 
 /// Run in a machine before it becomes a template, so that what every program needs has been
@@ -64,6 +64,7 @@ impl Engine {
             kernel: self.images.kernel(&steps)?.path,
             image: self.images.python(&steps)?.path,
             memory_mib,
+            limits: Limits::NONE,
         })
     }
 
@@ -91,7 +92,7 @@ impl Engine {
                 template.save(folder).map_err(Failure::from)
             })?;
         let template = self.backend.open_template(&folder, &image.path)?;
-        Ok(template.fork()?)
+        Ok(template.fork(Limits::NONE)?)
     }
 
     /// A template made now, in memory.
@@ -120,13 +121,11 @@ impl Engine {
 
 fn exercise(machine: &mut dyn Machine, source: &str) -> Result<(), MachineError> {
     let mut guest = Guest::greet(machine.connect()?)?;
-    let program = Program {
-        name: "<template>",
-        source: source.as_bytes(),
-        args: &[],
-        interactive: false,
-    };
-    match guest.exec(&program, Until::default(), &mut |_| Ok(()))? {
+    let program = Program::new("<template>", source.as_bytes());
+    match guest
+        .exec(&program, Until::default(), &mut |_| Ok(()))?
+        .outcome
+    {
         Outcome::Exited { code: 0, .. } => Ok(()),
         other => Err(MachineError::Unexpected(format!("{other:?}"))),
     }

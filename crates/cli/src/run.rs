@@ -52,22 +52,20 @@ pub fn run(args: &Run) -> Result<u8, Failure> {
     let mut output = Output::new(args.json);
     let name = args.file.to_string_lossy();
     let program = Program {
-        name: &name,
-        source: &source,
         args: &args.args,
-        interactive: false,
+        ..Program::new(&name, &source)
     };
     let run_began = Instant::now();
     let until = Until {
         deadline: args.timeout.map(|limit| run_began + limit),
         cancel: Some(cancel.file()),
     };
-    let outcome = guest.exec(&program, until, &mut |event| output.take(event));
+    let ended = guest.exec(&program, until, &mut |event| output.take(event));
     output.flush()?;
     let run = run_began.elapsed();
 
-    let (code, name, error) = match outcome {
-        Ok(outcome) => conclude(outcome, args.memory),
+    let (code, name, error) = match ended {
+        Ok(ended) => conclude(ended.outcome, args.memory),
         Err(MachineError::TimedOut(_)) => (
             TIME_LIMIT,
             "time limit",

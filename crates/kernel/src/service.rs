@@ -25,18 +25,20 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use ukernel_abi::layout::BootPhase;
 use ukernel_abi::message::{
-    FileError, GuestMessage, HostMessage, MAX_CHUNK_BYTES, Outcome, PROTOCOL_VERSION, Source,
+    FileError, GuestMessage, HostMessage, MAX_CHUNK_BYTES, Mode, Outcome, PROTOCOL_VERSION, Source,
 };
 
 /// What the workload task is asked to do.
 enum Job {
-    Resume,
+    Resume {
+        is_copy: bool,
+    },
     Exec {
         id: u32,
         source: Source,
         name: String,
         args: Vec<String>,
-        interactive: bool,
+        mode: Mode,
     },
 }
 
@@ -52,6 +54,9 @@ static WORKLOAD: Local<Workload> = Local::new(Workload {
     running: None,
     is_up: false,
 });
+
+/// Who this VM was told to be, most recently.
+static INSTANCE: Local<Option<[u8; 16]>> = Local::new(None);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -132,12 +137,14 @@ fn answer(stage: Stage, message: HostMessage, guest: &str) -> Stage {
             HostMessage::Resume {
                 entropy,
                 wall_clock_ns,
-                instance: _,
+                instance,
+                limits: _,
             },
         ) => {
             random::seed(entropy);
             clock::resume(wall_clock_ns);
-            WORKLOAD.get().jobs.push_back(Job::Resume);
+            let is_copy = INSTANCE.get().replace(instance) != Some(instance);
+            WORKLOAD.get().jobs.push_back(Job::Resume { is_copy });
             task::wake_all();
             return Stage::Individual;
         }
@@ -149,7 +156,8 @@ fn answer(stage: Stage, message: HostMessage, guest: &str) -> Stage {
                 source,
                 name,
                 args,
-                interactive,
+                mode,
+                inline_output_bytes: _,
             },
         ) => {
             let mut workload = WORKLOAD.get();
@@ -163,7 +171,7 @@ fn answer(stage: Stage, message: HostMessage, guest: &str) -> Stage {
                     source,
                     name,
                     args,
-                    interactive,
+                    mode,
                 });
                 drop(workload);
                 task::wake_all();
@@ -257,7 +265,9 @@ fn work(loaded: Arc<Loaded>) {
             continue;
         };
         match job {
-            Job::Resume => {
+            // Only the connection is new: what the program can see stays as it was.
+            Job::Resume { is_copy: false } => channel::say(&GuestMessage::Ready),
+            Job::Resume { is_copy: true } => {
                 if let Err(error) = instance.resume() {
                     channel::say(&refused(&format!("the runtime did not resume: {error:?}")));
                 } else {
@@ -269,7 +279,7 @@ fn work(loaded: Arc<Loaded>) {
                 source,
                 name,
                 args,
-                interactive,
+                mode,
             } => {
                 let outcome = match source_bytes(source) {
                     // The exit was the outcome of the program that made it, of no other.
@@ -278,7 +288,7 @@ fn work(loaded: Arc<Loaded>) {
                     },
                     Ok(source) => {
                         runtime::interrupt(false);
-                        let ran = instance.exec(id, name, source, args, interactive);
+                        let ran = instance.exec(id, name, source, args, mode);
                         has_ended = ran.is_err();
                         outcome_of(ran)
                     }
@@ -288,7 +298,11 @@ fn work(loaded: Arc<Loaded>) {
                     },
                 };
                 WORKLOAD.get().running = None;
-                channel::say(&GuestMessage::Done { id, outcome });
+                channel::say(&GuestMessage::Done {
+                    id,
+                    outcome,
+                    spilled: Vec::new(),
+                });
             }
         }
     }

@@ -1,6 +1,6 @@
 //! What every way of running machines offers.
 
-use crate::{Channel, Ending, Result};
+use crate::{Channel, Ending, Limits, Result};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -36,6 +36,8 @@ pub struct MachineSpec {
     pub image: PathBuf,
     /// Guest memory, image included, in MiB.
     pub memory_mib: u32,
+    /// What the guest may use of it.
+    pub limits: Limits,
 }
 
 /// Boots machines and opens templates.
@@ -91,6 +93,14 @@ pub trait Machine: Send {
         Ok(false)
     }
 
+    /// Writes what the machine has become since it was forked into an empty folder, for
+    /// [`Template::restore`]; the machine goes on. Its channel must have been dropped.
+    ///
+    /// # Errors
+    /// The machine has ended, was not forked from a template, or the folder cannot be
+    /// written; it goes on where it can.
+    fn snapshot(&mut self, folder: &Path) -> Result<()>;
+
     /// Makes the machine a template; the machine ends. Its channel must have been dropped.
     ///
     /// # Errors
@@ -126,7 +136,15 @@ pub trait Template: Send + Sync {
     ///
     /// # Errors
     /// The host cannot run another one.
-    fn fork(&self) -> Result<Box<dyn Machine>>;
+    fn fork(&self, limits: Limits) -> Result<Box<dyn Machine>>;
+
+    /// Starts a copy of a machine that was forked from this template, as it was when
+    /// [`Machine::snapshot`] wrote `folder`. It is a twin until its guest is greeted. The
+    /// folder is not needed any more when this returns.
+    ///
+    /// # Errors
+    /// The files are not those of a snapshot of a fork of this template.
+    fn restore(&self, folder: &Path, limits: Limits) -> Result<Box<dyn Machine>>;
 
     /// Learns from one fork, which `exercise` puts to typical use, what forks need first.
     /// Backends that cannot learn do nothing.

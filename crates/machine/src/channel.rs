@@ -1,5 +1,6 @@
 //! The host's end of a channel: frames over a Unix stream socket.
 
+use crate::greeting::Greeting;
 use crate::{MachineError, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -8,7 +9,7 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 use ukernel_abi::frame::{Decoder, encode};
-use ukernel_abi::message::{GuestMessage, HostMessage};
+use ukernel_abi::message::{GuestMessage, HostMessage, PROTOCOL_VERSION};
 
 /// Bytes read from the socket at once.
 const READ_BYTES: usize = 64 << 10;
@@ -22,16 +23,16 @@ pub struct Channel {
     stream: UnixStream,
     decoder: Decoder<GuestMessage>,
     buffer: Box<[u8]>,
-    /// The greeting was sent ahead, before the guest could read it.
-    pub(crate) greeting_sent: bool,
+    /// The greeting that is still to be sent.
+    greeting: Option<Greeting>,
 }
 
 impl Channel {
-    /// A channel over a connected stream, with nothing said on it yet.
+    /// A channel over a connected stream to a machine, with nothing said on it yet.
     ///
     /// # Errors
     /// The socket takes no time-out.
-    pub fn new(stream: UnixStream) -> Result<Self> {
+    pub(crate) fn new(stream: UnixStream, greeting: Greeting) -> Result<Self> {
         stream
             .set_write_timeout(Some(SEND_TIMEOUT))
             .map_err(|error| MachineError::io("setting the channel's time-out", error))?;
@@ -39,8 +40,21 @@ impl Channel {
             stream,
             decoder: Decoder::new(),
             buffer: vec![0; READ_BYTES].into_boxed_slice(),
-            greeting_sent: false,
+            greeting: Some(greeting),
         })
+    }
+
+    /// Says hello and makes the guest an individual, without waiting for its answers, if
+    /// that was not done yet. A backend that knows the channel before the guest runs does it
+    /// ahead: the guest then finds the greeting instead of waiting for it.
+    pub(crate) fn send_greeting(&mut self) -> Result<()> {
+        if let Some(greeting) = self.greeting.take() {
+            self.send(&HostMessage::Hello {
+                version: PROTOCOL_VERSION,
+            })?;
+            self.send(&greeting.resume()?)?;
+        }
+        Ok(())
     }
 
     /// Sends a message.
@@ -125,10 +139,12 @@ mod tests {
     use super::*;
     use std::thread;
     use ukernel_abi::frame::MAX_FRAME_BYTES;
+    use ukernel_abi::message::Limits;
 
     fn channel() -> (Channel, UnixStream) {
         let (near, far) = UnixStream::pair().expect("a pair");
-        (Channel::new(near).expect("a channel"), far)
+        let greeting = Greeting::new(Limits::NONE).expect("random numbers");
+        (Channel::new(near, greeting).expect("a channel"), far)
     }
 
     fn soon() -> Option<Instant> {

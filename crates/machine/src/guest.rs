@@ -1,13 +1,11 @@
 //! The guest inside a machine: greeting it, running code, moving files.
 
 use crate::{Channel, Machine, MachineError, Result};
-use std::fs::File;
-use std::io::Read;
 use std::os::fd::BorrowedFd;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use ukernel_abi::message::{
-    GuestMessage, HostMessage, LogLevel, MAX_CHUNK_BYTES, MAX_INLINE_SOURCE_BYTES, Outcome,
-    PROTOCOL_VERSION, Source, Stream, TraceRecord,
+    GuestMessage, HostMessage, LogLevel, MAX_CHUNK_BYTES, MAX_INLINE_SOURCE_BYTES, Mode, Outcome,
+    PROTOCOL_VERSION, Source, SpilledOutput, Stream, TraceRecord,
 };
 
 /// How long a guest may take to say hello: a cold boot on a loaded host.
@@ -28,8 +26,34 @@ pub struct Program<'a> {
     pub source: &'a [u8],
     /// Its arguments, without its name.
     pub args: &'a [String],
-    /// Whether the value of a last expression is wanted.
-    pub interactive: bool,
+    /// How it is run.
+    pub mode: Mode,
+    /// Bytes of each output stream that are handed on; a stream that writes more goes to a
+    /// file of the guest.
+    pub inline_output_bytes: u64,
+}
+
+impl<'a> Program<'a> {
+    /// A program without arguments whose output is handed on, all of it.
+    #[must_use]
+    pub fn new(name: &'a str, source: &'a [u8]) -> Self {
+        Self {
+            name,
+            source,
+            args: &[],
+            mode: Mode::Program,
+            inline_output_bytes: u64::MAX,
+        }
+    }
+}
+
+/// How a program ended, and what it left.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// How.
+    pub outcome: Outcome,
+    /// Output too long to be handed on.
+    pub spilled: Vec<SpilledOutput>,
 }
 
 /// When to give up waiting for an execution.
@@ -69,9 +93,7 @@ impl Guest {
     /// [`MachineError::Version`], and those of [`Channel::receive`].
     pub fn greet(mut channel: Channel) -> Result<Self> {
         let deadline = Some(Instant::now() + GREETING_TIMEOUT);
-        if !channel.greeting_sent {
-            send_greeting(&mut channel)?;
-        }
+        channel.send_greeting()?;
         let name = match channel.receive(deadline, None)? {
             GuestMessage::Hello {
                 version: PROTOCOL_VERSION,
@@ -114,7 +136,7 @@ impl Guest {
         program: &Program<'_>,
         until: Until<'_>,
         events: &mut dyn FnMut(Event) -> Result<()>,
-    ) -> Result<Outcome> {
+    ) -> Result<Ended> {
         let id = self.take_number();
         let source = if program.source.len() <= MAX_INLINE_SOURCE_BYTES {
             Source::Inline(program.source.to_vec())
@@ -127,7 +149,8 @@ impl Guest {
             source,
             name: program.name.to_owned(),
             args: program.args.to_vec(),
-            interactive: program.interactive,
+            mode: program.mode,
+            inline_output_bytes: program.inline_output_bytes,
         })?;
         self.running = Some(id);
         self.follow(id, until, events)
@@ -144,7 +167,7 @@ impl Guest {
         machine: &mut dyn Machine,
         until: Until<'_>,
         events: &mut dyn FnMut(Event) -> Result<()>,
-    ) -> Result<Outcome> {
+    ) -> Result<Ended> {
         let Some(id) = self.running else {
             return Err(MachineError::Unexpected("nothing is running".to_owned()));
         };
@@ -160,7 +183,7 @@ impl Guest {
         id: u32,
         until: Until<'_>,
         events: &mut dyn FnMut(Event) -> Result<()>,
-    ) -> Result<Outcome> {
+    ) -> Result<Ended> {
         loop {
             match self.channel.receive(until.deadline, until.cancel)? {
                 GuestMessage::Output {
@@ -172,9 +195,13 @@ impl Guest {
                 }
                 GuestMessage::Log { level, message } => events(Event::Log(level, message))?,
                 GuestMessage::Trace { at_ns, record } => events(Event::Trace(at_ns, record))?,
-                GuestMessage::Done { id: from, outcome } if from == id => {
+                GuestMessage::Done {
+                    id: from,
+                    outcome,
+                    spilled,
+                } if from == id => {
                     self.running = None;
-                    return Ok(outcome);
+                    return Ok(Ended { outcome, spilled });
                 }
                 GuestMessage::Refused { reason } => return Err(MachineError::Refused(reason)),
                 other => return Err(unexpected(&other)),
@@ -291,37 +318,4 @@ impl Guest {
 fn unexpected(message: &GuestMessage) -> MachineError {
     let text = format!("{message:?}");
     MachineError::Unexpected(text.chars().take(200).collect())
-}
-
-/// Says hello and makes the guest an individual, without waiting for its answers. A backend
-/// that knows the channel before the guest runs does this ahead: the guest then finds the
-/// greeting instead of waiting for it.
-pub(crate) fn send_greeting(channel: &mut Channel) -> Result<()> {
-    channel.send(&HostMessage::Hello {
-        version: PROTOCOL_VERSION,
-    })?;
-    channel.send(&resume()?)?;
-    channel.greeting_sent = true;
-    Ok(())
-}
-
-/// What makes a copy an individual.
-fn resume() -> Result<HostMessage> {
-    let mut random = [0; 48];
-    File::open("/dev/urandom")
-        .and_then(|mut source| source.read_exact(&mut random))
-        .map_err(|error| MachineError::io("reading /dev/urandom", error))?;
-    let mut entropy = [0; 32];
-    let mut instance = [0; 16];
-    entropy.copy_from_slice(&random[..32]);
-    instance.copy_from_slice(&random[32..]);
-    let since_epoch = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let wall_clock_ns = u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX);
-    Ok(HostMessage::Resume {
-        entropy,
-        wall_clock_ns,
-        instance,
-    })
 }

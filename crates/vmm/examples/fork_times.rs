@@ -11,7 +11,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 use ukernel_abi::frame::{Decoder, encode};
-use ukernel_abi::message::{GuestMessage, HostMessage, PROTOCOL_VERSION, Source};
+use ukernel_abi::message::{GuestMessage, HostMessage, Limits, Mode, PROTOCOL_VERSION, Source};
 use ukernel_vmm::{
     BootConfig, ForkConfig, Launcher, LauncherOptions, StartTimes, Template, VmProcess,
 };
@@ -279,6 +279,7 @@ impl Talk {
             entropy: [7; 32],
             wall_clock_ns: 1_800_000_000_000_000_000,
             instance: [1; 16],
+            limits: Limits::NONE,
         };
         // Both at once: the guest wakes up once less.
         let mut bytes = Vec::new();
@@ -316,7 +317,8 @@ impl Talk {
             source: Source::Inline(code.as_bytes().to_vec()),
             name: "<fork>".to_owned(),
             args: Vec::new(),
-            interactive: false,
+            mode: Mode::Program,
+            inline_output_bytes: u64::MAX,
         };
         encode(&exec, &mut bytes)?;
         self.host.write_all(&bytes)?;

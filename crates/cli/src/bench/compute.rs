@@ -7,6 +7,7 @@ use super::python;
 use crate::args::DEFAULT_MEMORY_MIB;
 use crate::failure::Failure;
 use std::process::Command;
+use ukernel_machine::Limits;
 use ukernel_machine::guest::Guest;
 
 /// Each program prints the seconds its work took.
@@ -38,7 +39,7 @@ pub fn compute(setting: &Setting<'_>) -> Result<Vec<Figure>, Failure> {
             .scratch(&format!("bench_{name}.py"), source)?;
         let (mut ours, mut native) = (Vec::new(), Vec::new());
         for _ in 0..runs {
-            let mut machine = template.fork()?;
+            let mut machine = template.fork(Limits::NONE)?;
             let mut guest = Guest::greet(machine.connect()?)?;
             ours.push(seconds(&output_of(&mut guest, source)?)? * 1e3);
             let output = Command::new(&python)

@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use std::time::Instant;
 use ukernel_abi::message::{Outcome, Stream};
 use ukernel_machine::guest::{Event, Guest, Program, Until};
-use ukernel_machine::{Machine, Template};
+use ukernel_machine::{Limits, Machine, Template};
 
 /// Idle forks kept alive at once.
 const FORKS: usize = 300;
@@ -16,21 +16,16 @@ const FORKS: usize = 300;
 /// Runs a program and gives what it wrote to standard output.
 pub fn output_of(guest: &mut Guest, source: &str) -> Result<String, Failure> {
     let mut output = Vec::new();
-    let program = Program {
-        name: "bench.py",
-        source: source.as_bytes(),
-        args: &[],
-        interactive: false,
-    };
-    let outcome = guest.exec(&program, Until::default(), &mut |event| {
+    let program = Program::new("bench.py", source.as_bytes());
+    let ended = guest.exec(&program, Until::default(), &mut |event| {
         if let Event::Output(Stream::Stdout, bytes) = event {
             output.extend(bytes);
         }
         Ok(())
     })?;
-    if !matches!(outcome, Outcome::Exited { code: 0, .. }) {
+    if !matches!(ended.outcome, Outcome::Exited { code: 0, .. }) {
         return Err(Failure::workload(
-            format!("a benchmark program failed: {outcome:?}"),
+            format!("a benchmark program failed: {ended:?}"),
             None,
         ));
     }
@@ -86,7 +81,7 @@ pub fn fork(setting: &Setting<'_>) -> Result<Vec<Figure>, Failure> {
         setting.engine.backend().prepare();
         std::thread::sleep(std::time::Duration::from_millis(20));
         let began = Instant::now();
-        let mut machine = template.fork()?;
+        let mut machine = template.fork(Limits::NONE)?;
         let guest = first_result(machine.as_mut())?;
         samples.push(ms_since(began));
         drop(guest);
@@ -99,7 +94,7 @@ pub fn fork(setting: &Setting<'_>) -> Result<Vec<Figure>, Failure> {
 /// Round trips of an execution in a warm VM, beside a Python process doing the same.
 pub fn exec(setting: &Setting<'_>) -> Result<Vec<Figure>, Failure> {
     let template = template(setting)?;
-    let mut machine = template.fork()?;
+    let mut machine = template.fork(Limits::NONE)?;
     let mut guest = first_result(machine.as_mut())?;
     let mut python = PythonProcess::start()?;
     let (mut samples, mut reference) = (Vec::new(), Vec::new());
@@ -125,7 +120,7 @@ pub fn memory(setting: &Setting<'_>) -> Result<Vec<Figure>, Failure> {
     let template = template(setting)?;
     let mut machines = Vec::new();
     for _ in 0..setting.runs(50) {
-        let mut machine = template.fork()?;
+        let mut machine = template.fork(Limits::NONE)?;
         let guest = first_result(machine.as_mut())?;
         machines.push((machine, guest));
     }
@@ -148,7 +143,7 @@ pub fn alive(setting: &Setting<'_>) -> Result<Vec<Figure>, Failure> {
     let mut machines = Vec::new();
     let began = Instant::now();
     for _ in 0..setting.runs(FORKS) {
-        let mut machine = template.fork()?;
+        let mut machine = template.fork(Limits::NONE)?;
         let guest = first_result(machine.as_mut())?;
         machines.push((machine, guest));
     }

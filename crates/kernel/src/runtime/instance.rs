@@ -5,7 +5,7 @@ use super::state::{ExitNow, State};
 use super::{abi, wasi};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use ukernel_abi::message::Outcome;
+use ukernel_abi::message::{Mode, Outcome};
 use wasmtime::Store;
 use wasmtime::component::{ComponentType, Lift, Linker, Lower, TypedFunc};
 
@@ -17,7 +17,29 @@ struct Request {
     name: String,
     source: Vec<u8>,
     args: Vec<String>,
-    interactive: bool,
+    mode: AdapterMode,
+}
+
+#[derive(ComponentType, Lower, Clone, Copy)]
+#[component(enum)]
+#[repr(u8)]
+enum AdapterMode {
+    #[component(name = "program")]
+    Program,
+    #[component(name = "prompt")]
+    Prompt,
+    #[component(name = "shell")]
+    Shell,
+}
+
+impl From<Mode> for AdapterMode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Program => Self::Program,
+            Mode::Prompt => Self::Prompt,
+            Mode::Shell => Self::Shell,
+        }
+    }
 }
 
 #[derive(ComponentType, Lift)]
@@ -96,7 +118,7 @@ impl Instance {
         name: String,
         source: Vec<u8>,
         args: Vec<String>,
-        interactive: bool,
+        mode: Mode,
     ) -> Result<Outcome, RunError> {
         let state = self.store.data_mut();
         state.execution = id;
@@ -108,7 +130,7 @@ impl Instance {
             name,
             source,
             args,
-            interactive,
+            mode: mode.into(),
         };
         let (outcome,) = self.guard(|store| exec.call(store, (request,)))?;
         Ok(match outcome {

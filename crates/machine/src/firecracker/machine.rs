@@ -3,10 +3,14 @@
 use super::process::{Process, VSOCK_SOCKET, ended};
 use super::template::{FirecrackerTemplate, Snapshot};
 use super::{Shared, api_path, memory};
-use crate::{Channel, Ending, Machine, MachineError, MachineSpec, MachineStats, Result, Template};
+use crate::greeting::Greeting;
+use crate::{
+    Channel, Ending, Limits, Machine, MachineError, MachineSpec, MachineStats, Result, Template,
+};
 use serde_json::json;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use ukernel_abi::layout::{
@@ -24,10 +28,17 @@ const AGAIN: Duration = Duration::from_millis(2);
 /// Longest line Firecracker answers a connection with.
 const MAX_LINE_BYTES: usize = 32;
 
+/// Forks are made from templates only, for now.
+pub(super) const NO_SNAPSHOTS: MachineError = MachineError::Unavailable {
+    backend: "a snapshot of a Firecracker machine",
+    cause: String::new(),
+};
+
 /// A machine of Firecracker.
 #[derive(Debug)]
 pub(super) struct FirecrackerMachine {
     process: Process,
+    greeting: Greeting,
     shared: Arc<Shared>,
 }
 
@@ -62,11 +73,16 @@ impl FirecrackerMachine {
         put("/actions", json!({ "action_type": "InstanceStart" }))?;
         Ok(Self {
             process,
+            greeting: Greeting::new(spec.limits)?,
             shared: Arc::clone(shared),
         })
     }
 
-    pub(super) fn restore(shared: &Arc<Shared>, snapshot: &Snapshot) -> Result<Self> {
+    pub(super) fn restore(
+        shared: &Arc<Shared>,
+        snapshot: &Snapshot,
+        limits: Limits,
+    ) -> Result<Self> {
         let mut process = shared.process()?;
         let body = json!({
             "snapshot_path": api_path(&snapshot.state)?,
@@ -77,6 +93,7 @@ impl FirecrackerMachine {
         process.request("PUT", "/snapshot/load", &body, COPY)?;
         Ok(Self {
             process,
+            greeting: Greeting::new(limits)?,
             shared: Arc::clone(shared),
         })
     }
@@ -140,7 +157,7 @@ impl Machine for FirecrackerMachine {
                 return Err(ended(&ending));
             }
             if let Some(stream) = dialled? {
-                return Channel::new(stream);
+                return Channel::new(stream, self.greeting);
             }
             if let Some(ending) = self.process.wait_ending(AGAIN)? {
                 return Err(ended(&ending));
@@ -157,6 +174,10 @@ impl Machine for FirecrackerMachine {
 
     fn resume(&mut self) -> Result<()> {
         self.set_state("Resumed")
+    }
+
+    fn snapshot(&mut self, _folder: &Path) -> Result<()> {
+        Err(NO_SNAPSHOTS)
     }
 
     fn into_template(mut self: Box<Self>) -> Result<Box<dyn Template>> {

@@ -2,7 +2,7 @@
 
 use super::machine::FirecrackerMachine;
 use super::{Shared, sparse};
-use crate::{Machine, MachineError, Result, Template};
+use crate::{Limits, Machine, MachineError, Result, Template};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -106,9 +106,13 @@ impl FirecrackerTemplate {
 }
 
 impl Template for FirecrackerTemplate {
-    fn fork(&self) -> Result<Box<dyn Machine>> {
-        let machine = FirecrackerMachine::restore(&self.shared, &self.snapshot)?;
+    fn fork(&self, limits: Limits) -> Result<Box<dyn Machine>> {
+        let machine = FirecrackerMachine::restore(&self.shared, &self.snapshot, limits)?;
         Ok(Box::new(machine))
+    }
+
+    fn restore(&self, _folder: &Path, _limits: Limits) -> Result<Box<dyn Machine>> {
+        Err(super::machine::NO_SNAPSHOTS)
     }
 
     fn save(&self, folder: &Path) -> Result<()> {

@@ -2,7 +2,7 @@
 
 mod template;
 
-use crate::guest::send_greeting;
+use crate::greeting::Greeting;
 use crate::{
     Backend, BackendKind, Channel, Ending, Machine, MachineError, MachineSpec, MachineStats,
     Result, Template,
@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use ukernel_vmm::jail::JailReport;
-use ukernel_vmm::{BootConfig, Launcher, LauncherOptions, VmProcess, VmmError};
+use ukernel_vmm::{BootConfig, Launcher, LauncherOptions, Snapshot, VmProcess, VmmError};
 
 use template::KvmTemplate;
 
@@ -97,7 +97,8 @@ impl Backend for Kvm {
     fn boot(&self, spec: &MachineSpec) -> Result<Box<dyn Machine>> {
         let kernel = open(&spec.kernel)?;
         let image = open(&spec.image)?;
-        let (near, far) = greeted_pair()?;
+        let greeting = Greeting::new(spec.limits)?;
+        let (near, far) = greeted_pair(greeting)?;
         let mut process = self.shared.process()?;
         process.boot(BootConfig {
             kernel: &kernel,
@@ -110,6 +111,7 @@ impl Backend for Kvm {
             process,
             image: Some(image),
             channel: Some(near),
+            greeting,
             shared: Arc::clone(&self.shared),
         }))
     }
@@ -131,23 +133,25 @@ struct KvmMachine {
     image: Option<File>,
     /// The host's end of the channel attached at the start, until it is asked for.
     channel: Option<Channel>,
+    greeting: Greeting,
     shared: Arc<Shared>,
 }
 
 impl KvmMachine {
-    /// Pauses the machine at a moment when its guest knows that the channel is closed: a
-    /// snapshot has no connections in it.
-    fn settle(&mut self) -> Result<()> {
+    /// Pauses the machine at a moment when its guest knows that the channel is closed, as a
+    /// snapshot has no connections in it, and takes one. `pages` as for [`VmProcess::snapshot`].
+    fn settle(&mut self, pages: Option<&File>) -> Result<Snapshot> {
+        drop(self.channel.take());
         let began = Instant::now();
         loop {
             self.process.pause()?;
-            match self.process.snapshot(None) {
-                Ok(_) => return Ok(()),
+            match self.process.snapshot(pages) {
+                Ok(snapshot) => return Ok(snapshot),
                 Err(VmmError::Remote(_)) if began.elapsed() < SETTLE_TIMEOUT => {}
                 Err(error) => return Err(error.into()),
             }
             self.process.resume()?;
-            std::thread::sleep(Duration::from_millis(1));
+            std::thread::sleep(Duration::from_micros(200));
         }
     }
 }
@@ -159,7 +163,7 @@ impl Machine for KvmMachine {
         }
         let began = Instant::now();
         loop {
-            let (near, far) = greeted_pair()?;
+            let (near, far) = greeted_pair(self.greeting)?;
             match self.process.attach_channel(far) {
                 Ok(()) => return Ok(near),
                 // The guest has not yet heard that the channel before was closed.
@@ -183,10 +187,16 @@ impl Machine for KvmMachine {
         Ok(self.process.interrupt()?)
     }
 
+    fn snapshot(&mut self, folder: &Path) -> Result<()> {
+        let pages = create(&folder.join(template::PAGES_FILE))?;
+        let taken = self.settle(Some(&pages));
+        self.process.resume()?;
+        template::write(folder, template::STATE_FILE, &taken?.state)
+    }
+
     fn into_template(mut self: Box<Self>) -> Result<Box<dyn Template>> {
-        drop(self.channel.take());
         let image = self.image.take();
-        self.settle()?;
+        self.settle(None)?;
         Ok(Box::new(KvmTemplate::from_process(
             self.process,
             image,
@@ -216,15 +226,20 @@ impl Machine for KvmMachine {
     }
 }
 
+fn create(path: &Path) -> Result<File> {
+    File::create_new(path)
+        .map_err(|error| MachineError::io(format!("creating {}", path.display()), error))
+}
+
 fn open(path: &Path) -> Result<File> {
     File::open(path).map_err(|error| MachineError::io(format!("opening {}", path.display()), error))
 }
 
 /// Both ends of a channel, with the greeting already in it.
-fn greeted_pair() -> Result<(Channel, OwnedFd)> {
+fn greeted_pair(greeting: Greeting) -> Result<(Channel, OwnedFd)> {
     let (near, far) =
         UnixStream::pair().map_err(|error| MachineError::io("making a channel", error))?;
-    let mut channel = Channel::new(near)?;
-    send_greeting(&mut channel)?;
+    let mut channel = Channel::new(near, greeting)?;
+    channel.send_greeting()?;
     Ok((channel, far.into()))
 }

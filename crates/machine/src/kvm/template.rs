@@ -1,7 +1,8 @@
 //! Templates of the embedded VMM: a sealed memfd while they live, three files in a folder.
 
-use super::{KvmMachine, Shared, greeted_pair, open};
-use crate::{Machine, MachineError, Result, Template};
+use super::{KvmMachine, Shared, create, greeted_pair, open};
+use crate::greeting::Greeting;
+use crate::{Limits, Machine, MachineError, Result, Template};
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +11,9 @@ use ukernel_vmm::{ForkConfig, VmProcess};
 /// Guest memory, sparse.
 const MEMORY_FILE: &str = "memory";
 /// Registers and devices.
-const STATE_FILE: &str = "state";
+pub(super) const STATE_FILE: &str = "state";
+/// Pages a fork has written, of a snapshot.
+pub(super) const PAGES_FILE: &str = "pages";
 /// Pages a fork needs first.
 const WORKING_SET_FILE: &str = "working-set";
 
@@ -33,15 +36,13 @@ impl KvmTemplate {
     }
 
     pub(super) fn open(folder: &Path, image: &Path, shared: Arc<Shared>) -> Result<Self> {
-        let read = |name: &str| {
-            let path = folder.join(name);
-            std::fs::read(&path)
-                .map_err(|error| MachineError::io(format!("reading {}", path.display()), error))
-        };
         let memory = open(&folder.join(MEMORY_FILE))?;
-        let mut template =
-            ukernel_vmm::Template::from_parts(memory, Some(open(image)?), read(STATE_FILE)?)?;
-        let working_set = postcard::from_bytes(&read(WORKING_SET_FILE)?).map_err(|_| {
+        let mut template = ukernel_vmm::Template::from_parts(
+            memory,
+            Some(open(image)?),
+            read(folder, STATE_FILE)?,
+        )?;
+        let working_set = postcard::from_bytes(&read(folder, WORKING_SET_FILE)?).map_err(|_| {
             MachineError::io(
                 format!("reading {WORKING_SET_FILE}"),
                 std::io::ErrorKind::InvalidData,
@@ -51,12 +52,13 @@ impl KvmTemplate {
         Ok(Self { template, shared })
     }
 
-    fn start(&self) -> Result<KvmMachine> {
-        let (near, far) = greeted_pair()?;
+    fn start(&self, limits: Limits, snapshot: Option<(&File, &[u8])>) -> Result<KvmMachine> {
+        let greeting = Greeting::new(limits)?;
+        let (near, far) = greeted_pair(greeting)?;
         let mut process = self.shared.process()?;
         process.restore(ForkConfig {
             template: &self.template,
-            snapshot: None,
+            snapshot,
             channel: Some(far),
             paused: false,
         })?;
@@ -64,18 +66,25 @@ impl KvmTemplate {
             process,
             image: None,
             channel: Some(near),
+            greeting,
             shared: Arc::clone(&self.shared),
         })
     }
 }
 
 impl Template for KvmTemplate {
-    fn fork(&self) -> Result<Box<dyn Machine>> {
-        Ok(Box::new(self.start()?))
+    fn fork(&self, limits: Limits) -> Result<Box<dyn Machine>> {
+        Ok(Box::new(self.start(limits, None)?))
+    }
+
+    fn restore(&self, folder: &Path, limits: Limits) -> Result<Box<dyn Machine>> {
+        let pages = open(&folder.join(PAGES_FILE))?;
+        let state = read(folder, STATE_FILE)?;
+        Ok(Box::new(self.start(limits, Some((&pages, &state)))?))
     }
 
     fn train(&mut self, exercise: &mut dyn FnMut(&mut dyn Machine) -> Result<()>) -> Result<()> {
-        let mut machine = self.start()?;
+        let mut machine = self.start(Limits::NONE, None)?;
         exercise(&mut machine)?;
         let set = machine.process.working_set()?;
         self.template.set_working_set(set);
@@ -83,20 +92,25 @@ impl Template for KvmTemplate {
     }
 
     fn save(&self, folder: &Path) -> Result<()> {
-        let write = |name: &str, bytes: &[u8]| {
-            let path = folder.join(name);
-            std::fs::write(&path, bytes)
-                .map_err(|error| MachineError::io(format!("writing {}", path.display()), error))
-        };
         let working_set = postcard::to_allocvec(self.template.working_set()).map_err(|error| {
             MachineError::io("encoding the working set", std::io::Error::other(error))
         })?;
-        write(WORKING_SET_FILE, &working_set)?;
-        write(STATE_FILE, self.template.state())?;
-        let path = folder.join(MEMORY_FILE);
-        let memory = File::create_new(&path)
-            .map_err(|error| MachineError::io(format!("creating {}", path.display()), error))?;
-        self.template.save_memory(&memory)?;
+        write(folder, WORKING_SET_FILE, &working_set)?;
+        write(folder, STATE_FILE, self.template.state())?;
+        self.template
+            .save_memory(&create(&folder.join(MEMORY_FILE))?)?;
         Ok(())
     }
+}
+
+fn read(folder: &Path, name: &str) -> Result<Vec<u8>> {
+    let path = folder.join(name);
+    std::fs::read(&path)
+        .map_err(|error| MachineError::io(format!("reading {}", path.display()), error))
+}
+
+pub(super) fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+    let path = folder.join(name);
+    std::fs::write(&path, bytes)
+        .map_err(|error| MachineError::io(format!("writing {}", path.display()), error))
 }

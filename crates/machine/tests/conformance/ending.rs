@@ -2,7 +2,7 @@
 
 use crate::Behaviour;
 use crate::ground::{Ground, LONG, greet, run, try_run};
-use ukernel_abi::message::Outcome;
+use ukernel_abi::message::{Mode, Outcome};
 use ukernel_machine::MachineError;
 
 pub const BEHAVIOURS: &[Behaviour] = &[
@@ -18,7 +18,7 @@ fn runtime_ended(ground: &Ground) {
         matches!(ran.outcome, Outcome::Exited { code: 1 | 3, .. }),
         "{ran:?}"
     );
-    match try_run(&mut guest, "1", LONG, true) {
+    match try_run(&mut guest, "1", LONG, Mode::Prompt) {
         Ok(ran) => assert!(matches!(ran.outcome, Outcome::Trapped { .. }), "{ran:?}"),
         Err(error) => assert!(matches!(error, MachineError::Refused(_)), "{error}"),
     }

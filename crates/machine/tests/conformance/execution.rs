@@ -3,7 +3,7 @@
 use crate::Behaviour;
 use crate::ground::{DONE, Ground, LONG, run, try_run, value};
 use std::time::{Duration, Instant};
-use ukernel_abi::message::{Outcome, Stream};
+use ukernel_abi::message::{Mode, Outcome, Stream};
 use ukernel_machine::guest::{Guest, Until};
 use ukernel_machine::{BackendKind, Machine, MachineError};
 
@@ -152,7 +152,7 @@ fn interrupt(
     guest: &mut Guest,
     code: &str,
 ) -> Result<Outcome, MachineError> {
-    let started = try_run(guest, code, Duration::from_millis(300), false);
+    let started = try_run(guest, code, Duration::from_millis(300), Mode::Program);
     assert!(
         matches!(started, Err(MachineError::TimedOut(_))),
         "{started:?}"
@@ -161,7 +161,7 @@ fn interrupt(
         deadline: Some(Instant::now() + LONG),
         cancel: None,
     };
-    guest.interrupt(machine, until, &mut |_| Ok(()))
+    Ok(guest.interrupt(machine, until, &mut |_| Ok(()))?.outcome)
 }
 
 fn interrupted_waiting(ground: &Ground) {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use ukernel_abi::message::{Outcome, Stream};
+use ukernel_abi::message::{Limits, Mode, Outcome, Stream};
 use ukernel_image::{Images, Progress};
 use ukernel_machine::firecracker::Firecracker;
 use ukernel_machine::guest::{Event, Guest, Program, Until};
@@ -127,6 +127,7 @@ impl Ground {
             kernel: artifacts.kernel.clone(),
             image: artifacts.image.clone(),
             memory_mib: MEMORY_MIB,
+            limits: Limits::NONE,
         };
         Ok(Self {
             backend,
@@ -178,7 +179,7 @@ pub fn greet(machine: &mut dyn Machine) -> Guest {
 
 /// A fork and its guest, greeted.
 pub fn fork(template: &dyn Template) -> (Box<dyn Machine>, Guest) {
-    let mut machine = template.fork().expect("a fork");
+    let mut machine = template.fork(Limits::NONE).expect("a fork");
     let guest = greet(machine.as_mut());
     (machine, guest)
 }
@@ -201,12 +202,12 @@ impl Ran {
 
 /// Runs a program to its end.
 pub fn run(guest: &mut Guest, code: &str) -> Ran {
-    try_run(guest, code, LONG, false).expect("the program ends")
+    try_run(guest, code, LONG, Mode::Program).expect("the program ends")
 }
 
 /// Evaluates an expression.
 pub fn value(guest: &mut Guest, expression: &str) -> String {
-    let ran = try_run(guest, expression, LONG, true).expect("the program ends");
+    let ran = try_run(guest, expression, LONG, Mode::Prompt).expect("the program ends");
     match ran.outcome {
         Outcome::Exited {
             code: 0,
@@ -221,31 +222,32 @@ pub fn try_run(
     guest: &mut Guest,
     code: &str,
     limit: Duration,
-    interactive: bool,
+    mode: Mode,
 ) -> Result<Ran, MachineError> {
     let mut pieces = Vec::new();
     let program = Program {
-        name: "<test>",
-        source: code.as_bytes(),
-        args: &[],
-        interactive,
+        mode,
+        ..Program::new("<test>", code.as_bytes())
     };
     let until = Until {
         deadline: Some(Instant::now() + limit),
         cancel: None,
     };
-    let outcome = guest.exec(&program, until, &mut |event| {
+    let ended = guest.exec(&program, until, &mut |event| {
         if let Event::Output(stream, bytes) = event {
             pieces.push((stream, String::from_utf8_lossy(&bytes).into_owned()));
         }
         Ok(())
     })?;
-    Ok(Ran { outcome, pieces })
+    Ok(Ran {
+        outcome: ended.outcome,
+        pieces,
+    })
 }
 
 /// Starts a program that does not end, and leaves it running.
 pub fn run_endlessly(guest: &mut Guest) {
-    let result = try_run(guest, ENDLESS, Duration::from_millis(200), false);
+    let result = try_run(guest, ENDLESS, Duration::from_millis(200), Mode::Program);
     assert!(
         matches!(result, Err(MachineError::TimedOut(_))),
         "{result:?}"

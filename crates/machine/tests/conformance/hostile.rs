@@ -7,7 +7,9 @@ use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
 use ukernel_abi::frame::MAX_FRAME_BYTES;
-use ukernel_abi::message::{FileError, GuestMessage, HostMessage, PROTOCOL_VERSION, Source};
+use ukernel_abi::message::{
+    FileError, GuestMessage, HostMessage, Limits, Mode, PROTOCOL_VERSION, Source,
+};
 use ukernel_machine::{Channel, Machine};
 
 pub const BEHAVIOURS: &[Behaviour] = &[
@@ -109,7 +111,8 @@ fn out_of_turn(ground: &Ground) {
         source: Source::Inline(b"print(1)".to_vec()),
         name: String::new(),
         args: Vec::new(),
-        interactive: false,
+        mode: Mode::Program,
+        inline_output_bytes: u64::MAX,
     };
     let hello = HostMessage::Hello {
         version: PROTOCOL_VERSION,
@@ -140,6 +143,7 @@ fn absurd(ground: &Ground) {
         entropy: [0; 32],
         wall_clock_ns: u64::MAX,
         instance: [0; 16],
+        limits: Limits::NONE,
     };
     channel.send(&resume).expect("send");
     assert_eq!(receive(&mut channel), GuestMessage::Ready);

@@ -4,7 +4,7 @@ use crate::Behaviour;
 use crate::ground::{DONE, Ground, fork, is_gone, run, value};
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use ukernel_abi::message::Outcome;
+use ukernel_abi::message::{Limits, Outcome};
 
 pub const BEHAVIOURS: &[Behaviour] = &[
     ("a_fork_has_the_state_of_its_template", has_state),
@@ -134,14 +134,14 @@ fn refused(ground: &Ground) {
         let path = entry.expect("entry").path();
         let content = std::fs::read(&path).expect("read");
         std::fs::write(&path, b"").expect("write");
-        let result = open().and_then(|template| template.fork().map(drop));
+        let result = open().and_then(|template| template.fork(Limits::NONE).map(drop));
         // What one backend may do without (a list of pages to read first) is not missed.
         if result.is_ok() {
             println!("{} is not missed", path.display());
         }
         std::fs::remove_file(&path).expect("remove");
         assert!(
-            open().and_then(|t| t.fork().map(drop)).is_err(),
+            open().and_then(|t| t.fork(Limits::NONE).map(drop)).is_err(),
             "without {}",
             path.display()
         );

@@ -11,7 +11,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Instant;
 use ukernel_abi::frame::{Decoder, encode};
-use ukernel_abi::message::{GuestMessage, HostMessage, PROTOCOL_VERSION, Source};
+use ukernel_abi::message::{GuestMessage, HostMessage, Limits, Mode, PROTOCOL_VERSION, Source};
 use ukernel_vmm::devices::Devices;
 use ukernel_vmm::memory::{Backing, GuestMemory, MemoryLayout, create_ram};
 use ukernel_vmm::mmio::Transport;
@@ -123,6 +123,7 @@ fn converse(mut host: UnixStream, code: &[String]) -> Result<(), Failure> {
             entropy: [7; 32],
             wall_clock_ns: 1_700_000_000_000_000_000,
             instance: [1; 16],
+            limits: Limits::NONE,
         },
     )?;
     eprintln!(
@@ -139,7 +140,8 @@ fn converse(mut host: UnixStream, code: &[String]) -> Result<(), Failure> {
                 source: Source::Inline(code.clone().into_bytes()),
                 name: "<boot>".to_owned(),
                 args: Vec::new(),
-                interactive: true,
+                mode: Mode::Prompt,
+                inline_output_bytes: u64::MAX,
             },
         )?;
         loop {

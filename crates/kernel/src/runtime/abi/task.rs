@@ -10,7 +10,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use ukernel_abi::message::Outcome;
+use ukernel_abi::message::{Mode, Outcome};
 
 /// Most tasks a workload may ever have started in one VM.
 const MAX_SPAWNED: usize = 8;
@@ -99,7 +99,7 @@ fn run(loaded: &Loaded, execution: u32, path: String, source: Vec<u8>, args: Vec
         .map_err(RunError::from)
         .and_then(|mut instance| {
             instance.resume()?;
-            instance.exec(execution, path, source, args, false)
+            instance.exec(execution, path, source, args, Mode::Program)
         });
     match ran {
         Ok(Outcome::Exited { code, .. }) | Err(RunError::Exited(code)) => code,
