@@ -57,6 +57,12 @@ impl Key {
     }
 }
 
+impl std::fmt::Display for Key {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(&self.name())
+    }
+}
+
 impl Store {
     /// The store in this folder, which need not exist yet.
     #[must_use]

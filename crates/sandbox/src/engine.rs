@@ -1,0 +1,212 @@
+//! What everything that runs VMs shares: the store, the backend, templates.
+
+use crate::backends::{BackendType, first_available};
+use crate::{Result, SandboxError};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use ukernel_abi::message::Outcome;
+use ukernel_image::store::Key;
+use ukernel_image::{Images, Progress};
+use ukernel_machine::firecracker::Firecracker;
+use ukernel_machine::guest::{Guest, Program, Until};
+use ukernel_machine::kvm::Kvm;
+use ukernel_machine::probe::ProbeConfig;
+use ukernel_machine::{Backend, BackendKind, Limits, Machine, MachineError, MachineSpec, Template};
+use ukernel_vmm::LauncherOptions;
+
+/// Run in a machine before it becomes a template, so that what every program needs has been
+/// touched: the import system, output, a traceback.
+const WARM_UP: &str = "import sys, traceback\n\
+    try: raise ValueError\n\
+    except ValueError: traceback.format_exc()\n\
+    sys.stdout.write('')\n";
+
+/// How long to wait for a machine that hung up to say why.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// What an engine is told about its surroundings.
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// Folder of everything that is kept.
+    pub home: PathBuf,
+    /// The project's sources, from which kernel and images are built.
+    pub source: PathBuf,
+    /// For looking at the host.
+    pub probe: ProbeConfig,
+    /// How the running program becomes a VM process.
+    pub vm_process: LauncherOptions,
+    /// Backends in order of preference.
+    pub preference: Vec<BackendType>,
+}
+
+/// Makes machines and templates.
+pub struct Engine {
+    images: Images,
+    backend: Box<dyn Backend>,
+    /// What a template of this backend depends on, beside the host.
+    backend_identity: String,
+}
+
+/// A template, and what names it.
+pub struct StoredTemplate {
+    /// The template.
+    pub template: Box<dyn Template>,
+    /// Digest of what it was made from. A snapshot fits the template it was made with.
+    pub key: Key,
+}
+
+impl Engine {
+    /// Opens the store and the first backend there is.
+    ///
+    /// # Errors
+    /// [`SandboxError::NoBackend`], [`SandboxError::Machine`].
+    pub fn open(options: &EngineOptions) -> Result<Self> {
+        let kind = first_available(&options.preference, &options.probe)?;
+        let (backend, backend_identity) = open_backend(kind, options)?;
+        // A process takes a moment to start; it does so while the store is looked at.
+        backend.prepare();
+        Ok(Self {
+            images: Images::new(options.home.clone(), options.source.clone()),
+            backend,
+            backend_identity,
+        })
+    }
+
+    /// The backend in use.
+    #[must_use]
+    pub fn backend(&self) -> &dyn Backend {
+        self.backend.as_ref()
+    }
+
+    /// Kernel and Python image, built if they are not there, for a machine of this size.
+    ///
+    /// # Errors
+    /// [`SandboxError::Image`].
+    pub fn spec(&self, memory_mib: u32, progress: &dyn Progress) -> Result<MachineSpec> {
+        Ok(MachineSpec {
+            kernel: self.images.kernel(progress)?.path,
+            image: self.images.python(progress)?.path,
+            memory_mib,
+            limits: Limits::NONE,
+        })
+    }
+
+    /// The stored template of this size, which is made first if it is not there.
+    ///
+    /// # Errors
+    /// [`SandboxError::Image`], [`SandboxError::Machine`], [`SandboxError::Template`].
+    pub fn template(&self, memory_mib: u32, progress: &dyn Progress) -> Result<StoredTemplate> {
+        let kernel = self.images.kernel(progress)?;
+        let image = self.images.python(progress)?;
+        let key = Key::of([
+            kernel.key.bytes(),
+            image.key.bytes(),
+            &memory_mib.to_le_bytes(),
+            host_identity().as_bytes(),
+            self.backend_identity.as_bytes(),
+            env!("CARGO_PKG_VERSION").as_bytes(),
+        ]);
+        let kind = format!("template-{}", self.backend.kind().name());
+        let folder = self
+            .images
+            .store()
+            .get_or_build(&kind, key, progress, |folder| {
+                progress.step("starting Python once and keeping the VM as a template");
+                let template = self.live_template(memory_mib, progress)?;
+                template.save(folder).map_err(SandboxError::from)
+            })?;
+        Ok(StoredTemplate {
+            template: self.backend.open_template(&folder, &image.path)?,
+            key,
+        })
+    }
+
+    /// A template made now, in memory.
+    ///
+    /// # Errors
+    /// [`SandboxError::Image`], [`SandboxError::Machine`], [`SandboxError::Template`].
+    pub fn live_template(
+        &self,
+        memory_mib: u32,
+        progress: &dyn Progress,
+    ) -> Result<Box<dyn Template>> {
+        let mut machine = self.backend.boot(&self.spec(memory_mib, progress)?)?;
+        if let Err(error) = exercise(machine.as_mut(), WARM_UP) {
+            return Err(SandboxError::Template {
+                reason: last_words(machine.as_mut(), &error),
+            });
+        }
+        let mut template = machine.into_template()?;
+        template.train(&mut |machine| exercise(machine, "print(1)"))?;
+        Ok(template)
+    }
+}
+
+/// Ends a machine that failed and says why, with the end of its serial log.
+pub(crate) fn last_words(machine: &mut dyn Machine, error: &MachineError) -> String {
+    let ending = match error {
+        MachineError::Closed => machine.wait_ending(LAST_WORDS).ok().flatten(),
+        // Hostile or damaged: it is not waited for.
+        _ => None,
+    };
+    let Some(ending) = ending.or_else(|| machine.kill().ok()) else {
+        return error.to_string();
+    };
+    let mut text = match error {
+        MachineError::Closed => ending.to_string(),
+        other => other.to_string(),
+    };
+    let serial = String::from_utf8_lossy(&ending.serial_tail);
+    if !serial.trim().is_empty() {
+        text.push_str("; its serial log ends: ");
+        text.extend(serial.trim().escape_debug());
+    }
+    text
+}
+
+fn exercise(machine: &mut dyn Machine, source: &str) -> Result<(), MachineError> {
+    let mut guest = Guest::greet(machine.connect()?)?;
+    let program = Program::new("<template>", source.as_bytes());
+    match guest
+        .exec(&program, Until::default(), &mut |_| Ok(()))?
+        .outcome
+    {
+        Outcome::Exited { code: 0, .. } => Ok(()),
+        other => Err(MachineError::Unexpected(format!("{other:?}"))),
+    }
+}
+
+/// The backend, and what its templates depend on: another Firecracker cannot load them.
+fn open_backend(kind: BackendKind, options: &EngineOptions) -> Result<(Box<dyn Backend>, String)> {
+    Ok(match kind {
+        BackendKind::Kvm => (
+            Box::new(Kvm::new(options.vm_process.clone())?),
+            String::new(),
+        ),
+        BackendKind::Firecracker => {
+            let program = options.probe.find_firecracker().unwrap_or_default();
+            let identity = std::fs::metadata(&program)
+                .map(|file| format!("{} {} {}", file.len(), file.mtime(), file.mtime_nsec()))
+                .unwrap_or_default();
+            let run = options.home.join("run");
+            (Box::new(Firecracker::new(program, run)?), identity)
+        }
+    })
+}
+
+/// What a template's processor state depends on, beside the backend.
+fn host_identity() -> String {
+    let read = |path: &str| std::fs::read_to_string(Path::new(path)).unwrap_or_default();
+    let cpu = read("/proc/cpuinfo");
+    let first: String = cpu
+        .lines()
+        .take_while(|line| !line.is_empty())
+        .filter(|line| {
+            ["model name", "flags", "stepping", "microcode"]
+                .iter()
+                .any(|name| line.starts_with(name))
+        })
+        .collect();
+    first + &read("/proc/sys/kernel/osrelease")
+}

@@ -1,0 +1,188 @@
+//! What a caller of a sandbox sees: the specification's `ExecutionEnvironment` (section 1.2),
+//! and files, forks, streaming and interrupts beside it.
+
+use crate::name::SnapshotId;
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+pub use ukernel_abi::message::{SpilledOutput, Stream};
+
+/// Runs code and commands somewhere safe.
+#[async_trait]
+pub trait ExecutionEnvironment: Send + Sync {
+    /// What can go wrong.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// Runs Python code. Code that fails is a result; an environment that fails is an error.
+    async fn execute_code(
+        &self,
+        code: &str,
+        ctx: &ExecutionContext,
+    ) -> Result<ExecutionResult, Self::Error>;
+
+    /// Runs a shell command over the same files.
+    async fn execute_command(
+        &self,
+        cmd: &str,
+        ctx: &ExecutionContext,
+    ) -> Result<ExecutionResult, Self::Error>;
+
+    /// Says whether this is code that could run, without running it.
+    async fn validate(&self, input: &str) -> Result<ValidationResult, Self::Error>;
+
+    /// Keeps the state of now under a name.
+    async fn create_snapshot(&self, name: &str) -> Result<SnapshotId, Self::Error>;
+
+    /// Goes back to a snapshot: interpreter, variables and files.
+    async fn restore_snapshot(&self, id: &SnapshotId) -> Result<(), Self::Error>;
+
+    /// What this environment can do.
+    fn capabilities(&self) -> &[Capability];
+}
+
+/// Something an environment can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Capability {
+    /// Runs Python.
+    Python,
+    /// Runs shell commands.
+    Shell,
+    /// Keeps and restores named snapshots.
+    Snapshots,
+    /// Makes independent copies of itself.
+    Fork,
+    /// Moves files in and out.
+    Files,
+    /// Hands on output as it comes.
+    Streaming,
+    /// Interrupts an execution and keeps its state.
+    Interrupt,
+}
+
+/// Takes output as it comes. Called from a thread that may block for a moment.
+pub type OutputSink = Arc<dyn Fn(Stream, &[u8]) + Send + Sync>;
+
+/// How an execution is run.
+#[derive(Clone, Default)]
+pub struct ExecutionContext {
+    /// Its time limit; the configuration's if `None`.
+    pub timeout: Option<Duration>,
+    /// Cancelling it kills the VM at once.
+    pub cancellation: Option<CancellationToken>,
+    /// Gets output as it comes.
+    pub output: Option<OutputSink>,
+    /// `sys.argv[1..]`.
+    pub args: Vec<String>,
+    /// File name for tracebacks.
+    pub name: Option<String>,
+}
+
+impl fmt::Debug for ExecutionContext {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("ExecutionContext")
+            .field("timeout", &self.timeout)
+            .field("args", &self.args)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What an execution wrote, as far as it came back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    /// Standard output. What is no UTF-8 is replaced.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+/// How an execution ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum ExecutionStatus {
+    /// To its end, or by an exit with this code.
+    Exited {
+        /// 0 is success.
+        code: i32,
+    },
+    /// By an exception nobody caught.
+    Exception {
+        /// Its type.
+        exception: String,
+        /// Its message.
+        message: String,
+    },
+    /// Interrupted; state is kept.
+    Interrupted,
+}
+
+/// What an execution came to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ExecutionResult {
+    /// What it wrote.
+    #[serde(flatten)]
+    pub output: Output,
+    /// How it ended.
+    pub status: ExecutionStatus,
+    /// Printed form of a last expression that is not `None`.
+    pub value: Option<String>,
+    /// Streams that were too long to come back: files of the guest that hold all of them.
+    pub files: Vec<OutputFile>,
+    /// Which command of the session it was, from 1.
+    pub command: u64,
+    /// From the call to its end, in milliseconds, waiting included.
+    pub total_ms: f64,
+    /// In the guest, in milliseconds.
+    pub run_ms: f64,
+    /// Why the state before this command could not be kept, if it could not.
+    pub checkpoint_error: Option<String>,
+}
+
+impl ExecutionResult {
+    /// Whether it ended well.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        matches!(self.status, ExecutionStatus::Exited { code: 0 })
+    }
+}
+
+/// A stream that went to a file of the guest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputFile {
+    /// `stdout` or `stderr`.
+    pub stream: String,
+    /// Where it is in the guest.
+    pub path: String,
+    /// Bytes that were written.
+    pub bytes: u64,
+    /// Bytes that are in the file: fewer if the file tree was full.
+    pub kept_bytes: u64,
+}
+
+impl From<SpilledOutput> for OutputFile {
+    fn from(spilled: SpilledOutput) -> Self {
+        Self {
+            stream: match spilled.stream {
+                Stream::Stdout => "stdout",
+                Stream::Stderr => "stderr",
+            }
+            .to_owned(),
+            path: spilled.path,
+            bytes: spilled.bytes,
+            kept_bytes: spilled.kept_bytes,
+        }
+    }
+}
+
+/// Whether code could run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ValidationResult {
+    /// Whether it could.
+    pub is_valid: bool,
+    /// What is wrong, for people.
+    pub problem: Option<String>,
+}

@@ -1,0 +1,35 @@
+//! Sandboxes that remember, fork and rewind.
+//!
+//! A [`Session`](session::Session) is an interpreter and a file tree that last: what a model
+//! writes runs there, command after command. What a session *is* stands on disk, as the last
+//! checkpoint; its VM is only the quickest way to go on from there, and can be lost at any
+//! moment without losing the session.
+//!
+//! ```text
+//!   ExecutionEnvironment            what callers see; Session implements it
+//!   session::SessionManager         owns what sessions are: names, checkpoints, snapshots, TTL
+//!   vm::VmManager                   owns what runs: templates, the pool, health, the end of VMs
+//!   engine::Engine                  kernel, image, backend, template
+//! ```
+//! Neither manager reaches into the other: a session asks for a VM and gives it back.
+//!
+//! What this crate refuses to do: retry (a crash is the caller's to hear of), share anything
+//! between sessions but the template, and read the environment.
+#![forbid(unsafe_code)]
+
+pub mod backends;
+pub mod config;
+pub mod engine;
+pub mod environment;
+mod error;
+pub mod name;
+pub mod session;
+pub mod vm;
+
+pub use config::SandboxConfig;
+pub use environment::{
+    Capability, ExecutionContext, ExecutionEnvironment, ExecutionResult, ExecutionStatus,
+    ValidationResult,
+};
+pub use error::{Result, SandboxError, Standing};
+pub use name::{SessionId, SessionName, SnapshotId, SnapshotName};

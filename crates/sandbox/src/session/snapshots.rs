@@ -1,0 +1,183 @@
+//! Named snapshots: a tree, each of its states whole by itself.
+
+use super::record::{SnapshotRecord, now_ms};
+use super::state::{Origin, State};
+use super::{Session, SnapshotInfo, stored};
+use crate::{Result, SandboxError, SnapshotId, SnapshotName};
+use std::path::PathBuf;
+
+const FOLDER: &str = "snapshots";
+
+impl Session {
+    /// Keeps the state of now under a name.
+    ///
+    /// # Errors
+    /// [`SandboxError::NameTaken`], [`SandboxError::Limit`], [`SandboxError::Io`]: the session
+    /// goes on as it was.
+    pub async fn snapshot(&self, name: SnapshotName) -> Result<SnapshotId> {
+        self.work(move |state| state.snapshot(name)).await
+    }
+
+    /// Goes back to a snapshot.
+    ///
+    /// # Errors
+    /// [`SandboxError::NoSnapshot`], [`SandboxError::Busy`] during an execution,
+    /// [`SandboxError::Damaged`]: the session goes on as it was.
+    pub async fn rollback(&self, id: SnapshotId) -> Result<()> {
+        if self.is_running() {
+            return Err(SandboxError::Busy(self.label()));
+        }
+        self.work(move |state| state.rollback(id)).await
+    }
+
+    /// Its snapshots, oldest first.
+    ///
+    /// # Errors
+    /// [`SandboxError::SessionEnded`].
+    pub async fn list_snapshots(&self) -> Result<Vec<SnapshotInfo>> {
+        self.work(|state| {
+            state.check_alive()?;
+            Ok(state
+                .record
+                .snapshots
+                .iter()
+                .map(|snapshot| SnapshotInfo {
+                    id: snapshot.id,
+                    name: snapshot.name.clone(),
+                    parent: snapshot.parent,
+                    created_ms: snapshot.created_ms,
+                    bytes: snapshot.seal.as_ref().map_or(0, |seal| seal.bytes),
+                    is_current: state.record.parent == Some(snapshot.id),
+                })
+                .collect())
+        })
+        .await
+    }
+
+    /// The snapshot of this name or id.
+    ///
+    /// # Errors
+    /// [`SandboxError::NoSnapshot`].
+    pub async fn find_snapshot(&self, key: &str) -> Result<SnapshotId> {
+        let snapshots = self.list_snapshots().await?;
+        let found = snapshots
+            .iter()
+            .find(|snapshot| snapshot.name.as_str() == key);
+        found
+            .or_else(|| {
+                snapshots
+                    .iter()
+                    .find(|snapshot| snapshot.id.to_string() == key)
+            })
+            .map(|snapshot| snapshot.id)
+            .ok_or_else(|| SandboxError::NoSnapshot(key.escape_debug().take(80).collect()))
+    }
+
+    /// Forgets a snapshot. Those that came from it stay.
+    ///
+    /// # Errors
+    /// [`SandboxError::NoSnapshot`], [`SandboxError::Io`].
+    pub async fn delete_snapshot(&self, id: SnapshotId) -> Result<()> {
+        self.work(move |state| state.delete_snapshot(id)).await
+    }
+}
+
+impl State {
+    fn snapshot(&mut self, name: SnapshotName) -> Result<SnapshotId> {
+        self.check_alive()?;
+        let most = self.config.max_snapshots_per_session;
+        if self.record.snapshots.iter().any(|taken| taken.name == name) {
+            return Err(SandboxError::NameTaken {
+                what: "snapshot",
+                name: name.to_string(),
+            });
+        }
+        if self.record.snapshots.len() >= most as usize {
+            return Err(SandboxError::Limit {
+                what: "snapshots of a session",
+                limit: most.into(),
+            });
+        }
+        let Origin { stored, after } = self.origin()?;
+        let id = SnapshotId::random();
+        if let Some((folder, _)) = &stored {
+            let parent = self.folder.join(FOLDER);
+            std::fs::create_dir_all(&parent)
+                .map_err(|error| SandboxError::io(format!("making {}", parent.display()), error))?;
+            stored::link(folder, &self.snapshot_folder(id))?;
+        }
+        self.record.snapshots.push(SnapshotRecord {
+            id,
+            name,
+            parent: self.record.parent,
+            created_ms: now_ms(),
+            after,
+            seal: stored.map(|(_, seal)| seal),
+        });
+        let before = self.record.parent.replace(id);
+        if let Err(error) = self.record.save(&self.folder) {
+            self.record.snapshots.pop();
+            self.record.parent = before;
+            // What stays behind is removed with the session.
+            let _ = stored::remove(&self.snapshot_folder(id));
+            return Err(error);
+        }
+        Ok(id)
+    }
+
+    fn rollback(&mut self, id: SnapshotId) -> Result<()> {
+        self.check_alive()?;
+        let origin = self.snapshot_origin(id)?;
+        let label = id.to_string();
+        let before = self.record.parent.replace(id);
+        let stored = origin.stored.as_ref();
+        let gone = self.go_to(
+            stored.map(|(folder, seal)| (folder.as_path(), seal)),
+            &label,
+        );
+        if gone.is_err() {
+            self.record.parent = before;
+        }
+        gone
+    }
+
+    /// A snapshot to start from, if it is still what was stored.
+    pub(super) fn snapshot_origin(&self, id: SnapshotId) -> Result<Origin> {
+        let snapshot = self
+            .record
+            .snapshots
+            .iter()
+            .find(|snapshot| snapshot.id == id)
+            .ok_or_else(|| SandboxError::NoSnapshot(id.to_string()))?;
+        let folder = self.snapshot_folder(id);
+        if let Some(seal) = &snapshot.seal {
+            seal.check(&folder, &format!("snapshot {}", snapshot.name))?;
+        }
+        Ok(Origin {
+            stored: snapshot.seal.clone().map(|seal| (folder, seal)),
+            after: snapshot.after,
+        })
+    }
+
+    fn delete_snapshot(&mut self, id: SnapshotId) -> Result<()> {
+        self.check_alive()?;
+        let before = self.record.clone();
+        self.record.snapshots.retain(|snapshot| snapshot.id != id);
+        if self.record.snapshots.len() == before.snapshots.len() {
+            return Err(SandboxError::NoSnapshot(id.to_string()));
+        }
+        if self.record.parent == Some(id) {
+            self.record.parent = None;
+        }
+        if let Err(error) = self.record.save(&self.folder) {
+            self.record = before;
+            return Err(error);
+        }
+        stored::remove(&self.snapshot_folder(id))
+            .map_err(|error| SandboxError::io("removing a snapshot", error))
+    }
+
+    fn snapshot_folder(&self, id: SnapshotId) -> PathBuf {
+        self.folder.join(FOLDER).join(id.to_string())
+    }
+}

@@ -1,0 +1,109 @@
+//! Owner of the health and life of VMs.
+
+use super::pool::{Pool, Start};
+use super::reaper::Reaper;
+use super::{PoolMetrics, Vm};
+use crate::engine::StoredTemplate;
+use crate::{Result, SandboxConfig, SandboxError};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use ukernel_machine::{Limits, Template};
+
+/// Starts VMs, keeps some ready, and ends them.
+pub struct VmManager {
+    template: Arc<dyn Template>,
+    template_key: String,
+    limits: Limits,
+    pool: Arc<Pool>,
+    reaper: Mutex<Reaper>,
+    filler: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl VmManager {
+    /// A manager of forks of `template`, with the limits and the pool `config` says.
+    ///
+    /// # Errors
+    /// [`SandboxError::Config`], [`SandboxError::Io`] if a thread cannot be started.
+    pub fn start(template: StoredTemplate, config: &SandboxConfig) -> Result<Arc<Self>> {
+        if let Some(problem) = config.problem() {
+            return Err(SandboxError::Config(problem));
+        }
+        let limits = config.limits();
+        let key = template.key.to_string();
+        let template: Arc<dyn Template> = Arc::from(template.template);
+        let forked = Arc::clone(&template);
+        let start: Start = Box::new(move || Vm::greet(forked.fork(limits)?));
+        let pool = Pool::new(start, config.clone());
+        let thread = |error| SandboxError::io("starting a thread", error);
+        let reaper = Reaper::start(Arc::clone(&pool)).map_err(thread)?;
+        let filled = Arc::clone(&pool);
+        let filler = std::thread::Builder::new()
+            .name("ukernel-pool".to_owned())
+            .spawn(move || filled.fill())
+            .map_err(thread)?;
+        Ok(Arc::new(Self {
+            template,
+            template_key: key,
+            limits,
+            pool,
+            reaper: Mutex::new(reaper),
+            filler: Mutex::new(Some(filler)),
+        }))
+    }
+
+    /// Names the template: snapshots of its forks fit no other.
+    #[must_use]
+    pub fn template_key(&self) -> &str {
+        &self.template_key
+    }
+
+    /// A VM as the template is. Waits, at most as long as the configuration says.
+    pub(crate) fn allocate(&self) -> Result<Vm> {
+        self.pool.allocate()
+    }
+
+    /// A VM as a stored snapshot is.
+    pub(crate) fn restore(&self, folder: &Path) -> Result<Vm> {
+        Ok(Vm::greet(self.template.restore(folder, self.limits)?)?)
+    }
+
+    /// Takes a VM nobody needs any more.
+    pub(crate) fn end(&self, vm: Vm) {
+        self.reaper().end(vm);
+    }
+
+    fn reaper(&self) -> std::sync::MutexGuard<'_, Reaper> {
+        self.reaper.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the pool has done.
+    #[must_use]
+    pub fn metrics(&self) -> PoolMetrics {
+        PoolMetrics {
+            cleanup_queue: self.reaper().waiting(),
+            ..self.pool.metrics()
+        }
+    }
+
+    /// Ends every VM that is not a session's, and waits until they are gone.
+    pub fn stop(&self) {
+        for vm in self.pool.stop() {
+            self.end(vm);
+        }
+        let filler = self
+            .filler
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(filler) = filler {
+            // A panic there has been reported.
+            let _ = filler.join();
+        }
+        // What the filler was starting when it was told.
+        for vm in self.pool.stop() {
+            self.end(vm);
+        }
+        self.reaper().stop();
+    }
+}

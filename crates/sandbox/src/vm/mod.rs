@@ -1,0 +1,107 @@
+//! What runs: VMs, and the manager that starts, keeps ready and ends them.
+
+mod manager;
+mod metrics;
+mod pool;
+mod reaper;
+
+pub use manager::VmManager;
+pub use metrics::PoolMetrics;
+
+use crate::engine::last_words;
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+use std::time::Instant;
+use ukernel_machine::guest::{Ended, Event, Guest, Program, Until};
+use ukernel_machine::{Machine, MachineError};
+
+/// A VM with a greeted guest.
+pub struct Vm {
+    machine: Box<dyn Machine>,
+    /// `None` only between a failed reconnection and the end.
+    guest: Option<Guest>,
+    /// It was started beside the pool.
+    is_overflow: bool,
+}
+
+impl Vm {
+    /// Greets the guest of a machine just started.
+    pub(crate) fn greet(mut machine: Box<dyn Machine>) -> Result<Self, MachineError> {
+        let guest = Guest::greet(machine.connect()?)?;
+        Ok(Self {
+            machine,
+            guest: Some(guest),
+            is_overflow: false,
+        })
+    }
+
+    fn guest(&mut self) -> Result<(&mut Guest, &mut dyn Machine), MachineError> {
+        let guest = self.guest.as_mut().ok_or(MachineError::Closed)?;
+        Ok((guest, self.machine.as_mut()))
+    }
+
+    /// See [`Guest::exec`].
+    pub(crate) fn exec(
+        &mut self,
+        program: &Program<'_>,
+        deadline: Instant,
+        stop: BorrowedFd<'_>,
+        events: &mut dyn FnMut(Event) -> Result<(), MachineError>,
+    ) -> Result<Ended, MachineError> {
+        let until = Until {
+            deadline: Some(deadline),
+            cancel: Some(stop),
+        };
+        self.guest()?.0.exec(program, until, events)
+    }
+
+    /// See [`Guest::interrupt`].
+    pub(crate) fn interrupt(
+        &mut self,
+        deadline: Instant,
+        events: &mut dyn FnMut(Event) -> Result<(), MachineError>,
+    ) -> Result<Ended, MachineError> {
+        let until = Until {
+            deadline: Some(deadline),
+            cancel: None,
+        };
+        let (guest, machine) = self.guest()?;
+        guest.interrupt(machine, until, events)
+    }
+
+    /// Writes a file of the guest.
+    pub(crate) fn write_file(&mut self, path: &str, content: &[u8]) -> Result<(), MachineError> {
+        self.guest()?.0.write_file(path, content)
+    }
+
+    /// Reads a file of the guest.
+    pub(crate) fn read_file(&mut self, path: &str, max: usize) -> Result<Vec<u8>, MachineError> {
+        self.guest()?.0.read_file(path, max)
+    }
+
+    /// Writes what the machine has become into an empty folder, and goes on.
+    pub(crate) fn snapshot(&mut self, folder: &Path) -> Result<(), MachineError> {
+        drop(self.guest.take());
+        let written = self.machine.snapshot(folder);
+        self.guest = Some(Guest::greet(self.machine.connect()?)?);
+        written
+    }
+
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        !matches!(
+            self.machine.wait_ending(std::time::Duration::ZERO),
+            Ok(None)
+        )
+    }
+
+    /// Ends it and says why it failed.
+    pub(crate) fn last_words(&mut self, error: &MachineError) -> String {
+        last_words(self.machine.as_mut(), error)
+    }
+
+    /// Its process.
+    pub(crate) fn process_id(&self) -> u32 {
+        self.machine.process_id()
+    }
+}
