@@ -20,6 +20,11 @@ pub struct Args {
 pub enum Command {
     /// Run a Python file in a fresh VM.
     Run(Run),
+    /// Keep stateful sandboxes: code, files, snapshots, forks.
+    #[command(subcommand)]
+    Session(Session),
+    /// Keep sessions in the foreground. `session` starts it when nobody serves.
+    Serve(Serve),
     /// Measure this host and say which backend `auto` picks, and why.
     Doctor(Doctor),
     /// Measure the performance promises, side by side with their references.
@@ -56,6 +61,177 @@ pub struct Run {
 /// Memory of a VM unless said otherwise: room for data, and none of it is used before it
 /// is touched.
 pub const DEFAULT_MEMORY_MIB: u32 = 512;
+
+/// `ukernel session`
+#[derive(Debug, Subcommand)]
+pub enum Session {
+    /// Make a session.
+    Create {
+        /// What it is called.
+        #[arg(long)]
+        name: Option<String>,
+        /// Which guest it has.
+        #[arg(long, value_enum, default_value_t = GuestArg::Ukernel)]
+        guest: GuestArg,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// List sessions.
+    List {
+        #[command(flatten)]
+        output: Json,
+    },
+    /// Run Python code. State stays.
+    Exec {
+        /// Name or id of the session.
+        session: String,
+        #[command(flatten)]
+        execution: Execution,
+    },
+    /// Run a shell command over the same files.
+    Bash {
+        /// Name or id of the session.
+        session: String,
+        #[command(flatten)]
+        execution: Execution,
+    },
+    /// Interrupt what runs, with KeyboardInterrupt. State is kept.
+    Interrupt {
+        /// Name or id of the session.
+        session: String,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// Copy a file into a session.
+    Put {
+        /// Name or id of the session.
+        session: String,
+        /// File here; `-` is standard input.
+        source: PathBuf,
+        /// Absolute path in the guest.
+        target: String,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// Copy a file out of a session.
+    Get {
+        /// Name or id of the session.
+        session: String,
+        /// Absolute path in the guest.
+        source: String,
+        /// File here; `-` is standard output.
+        target: PathBuf,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// Keep the state of now under a name.
+    Snapshot {
+        /// Name or id of the session.
+        session: String,
+        /// Name of the snapshot.
+        name: String,
+        /// Forget the snapshot of this name instead.
+        #[arg(long)]
+        delete: bool,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// List snapshots.
+    Snapshots {
+        /// Name or id of the session.
+        session: String,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// Go back to a snapshot: interpreter, variables and files.
+    Rollback {
+        /// Name or id of the session.
+        session: String,
+        /// Name or id of the snapshot.
+        snapshot: String,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// Make independent copies.
+    Fork {
+        /// Name or id of the session.
+        session: String,
+        /// How many.
+        #[arg(short = 'n', default_value_t = 1)]
+        count: usize,
+        /// Snapshot to start from instead of the state of now.
+        #[arg(long)]
+        from: Option<String>,
+        /// What a copy is called. Once for each.
+        #[arg(long = "name")]
+        names: Vec<String>,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// Let a session live longer.
+    Extend {
+        /// Name or id of the session.
+        session: String,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// End a session.
+    Destroy {
+        /// Name or id of the session.
+        session: String,
+        #[command(flatten)]
+        output: Json,
+    },
+}
+
+/// How results are shown.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct Json {
+    /// Print one JSON document.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What is run in a session.
+#[derive(Debug, clap::Args)]
+pub struct Execution {
+    /// The code; `-` is standard input.
+    pub code: String,
+    /// End it after this many seconds, with exit code 124.
+    #[arg(long, value_name = "S", value_parser = seconds)]
+    pub timeout: Option<std::time::Duration>,
+    /// `sys.argv[1..]`.
+    #[arg(last = true)]
+    pub args: Vec<String>,
+    #[command(flatten)]
+    pub output: Json,
+}
+
+/// A guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum GuestArg {
+    /// Our own kernel, with Python.
+    Ukernel,
+    /// A Linux.
+    Linux,
+}
+
+/// `ukernel serve`
+#[derive(Debug, Default, clap::Args)]
+pub struct Serve {
+    /// End the daemon that serves now. Its sessions come back with the next one.
+    #[arg(long)]
+    pub stop: bool,
+    /// Limits and sizes, a TOML file.
+    #[arg(long, value_name = "FILE", env = "UKERNEL_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// What runs the VMs: the one named, or none.
+    #[arg(long, env = "UKERNEL_BACKEND")]
+    pub backend: Option<String>,
+    /// Started by a command: ends when it is not used.
+    #[arg(long, hide = true)]
+    pub on_demand: bool,
+}
 
 /// `ukernel doctor`
 #[derive(Debug, clap::Args)]

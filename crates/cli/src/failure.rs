@@ -2,6 +2,7 @@
 
 use std::fmt;
 use ukernel_machine::MachineError;
+use ukernel_sandbox::SandboxError;
 
 /// The workload failed.
 pub const WORKLOAD: u8 = 1;
@@ -50,6 +51,25 @@ impl Failure {
         }
     }
 
+    /// With this exit code.
+    pub fn with_code(what: impl fmt::Display, hint: Option<String>, code: u8) -> Self {
+        Self {
+            what: what.to_string(),
+            hint,
+            code,
+        }
+    }
+
+    /// What failed.
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
+    /// What to do.
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
     /// The exit code.
     pub fn code(&self) -> u8 {
         self.code
@@ -84,5 +104,42 @@ impl From<MachineError> for Failure {
 impl From<ukernel_image::ImageError> for Failure {
     fn from(error: ukernel_image::ImageError) -> Self {
         Self::host(&error, error.hint())
+    }
+}
+
+impl From<SandboxError> for Failure {
+    fn from(error: SandboxError) -> Self {
+        let hint = |text: &str| Some(text.to_owned());
+        match error {
+            SandboxError::Machine(error) => error.into(),
+            SandboxError::Image(error) => error.into(),
+            SandboxError::NoBackend { .. } => {
+                Self::host(error, "`ukernel doctor` says what this host lacks")
+            }
+            SandboxError::TimeLimit { .. } => Self::with_code(
+                error,
+                hint("give more time with --timeout, or do less at once"),
+                TIME_LIMIT,
+            ),
+            SandboxError::BadName { .. } | SandboxError::Config(_) => {
+                Self::with_code(error, None, USAGE)
+            }
+            SandboxError::NameTaken { .. } => {
+                Self::with_code(error, hint("choose another name"), USAGE)
+            }
+            SandboxError::NoSession(_) => {
+                Self::with_code(error, hint("`ukernel session list` shows them"), USAGE)
+            }
+            SandboxError::NoSnapshot(_) => {
+                Self::with_code(error, hint("`ukernel session snapshots` shows them"), USAGE)
+            }
+            SandboxError::AllocationTimeout { .. } => {
+                Self::with_code(error, hint("try again when fewer are starting"), HOST)
+            }
+            SandboxError::Io { .. } | SandboxError::Template { .. } => {
+                Self::with_code(error, None, HOST)
+            }
+            _ => Self::workload(error, None),
+        }
     }
 }

@@ -31,6 +31,28 @@ pub fn home() -> Result<PathBuf, Failure> {
         })
 }
 
+/// Folder of what cannot be built again, sessions above all: `$UKERNEL_HOME`, else
+/// `$XDG_STATE_HOME/ukernel`, else `~/.local/state/ukernel`.
+pub fn state() -> Result<PathBuf, Failure> {
+    if std::env::var_os("UKERNEL_HOME").is_some() {
+        return home();
+    }
+    let absolute = |name: &str| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    absolute("XDG_STATE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
+        .map(|state| state.join("ukernel"))
+        .ok_or_else(|| {
+            Failure::usage(
+                "there is no home folder",
+                "set UKERNEL_HOME to an absolute path",
+            )
+        })
+}
+
 /// The project's sources, from which kernel and images are built: `$UKERNEL_SOURCE`, else
 /// where this program was built.
 pub fn source() -> PathBuf {

@@ -7,6 +7,7 @@
 mod args;
 mod bench;
 mod cancel;
+mod daemon;
 mod doctor;
 mod engine;
 mod failure;
@@ -14,6 +15,8 @@ mod home;
 mod post_mortem;
 mod progress;
 mod run;
+mod session;
+mod settings;
 
 use clap::Parser;
 use failure::Failure;
@@ -44,6 +47,8 @@ fn main() -> ExitCode {
     };
     let result = match args.command {
         args::Command::Run(run) => run::run(&run),
+        args::Command::Session(session) => session::session(&session),
+        args::Command::Serve(serve) => daemon::serve::serve(&serve),
         args::Command::Doctor(doctor) => doctor::doctor(&doctor),
         args::Command::Bench(bench) => bench::bench(&bench),
         args::Command::Completions(completions) => args::completions(&completions),

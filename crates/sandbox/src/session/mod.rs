@@ -155,7 +155,6 @@ impl Session {
     }
 
     /// Interrupts what runs, with KeyboardInterrupt; state is kept. `false`: nothing runs.
-    #[must_use]
     pub fn interrupt(&self) -> bool {
         self.stop(Stop::Interrupt)
     }

@@ -1,0 +1,185 @@
+//! What commands and daemon say to each other: one request on a connection, then its answers.
+//!
+//! Everything is a head, one line of JSON, that says how many bytes of body follow it.
+//! ```text
+//!   {"op":"exec","session":"lab",...,"body":9}\nprint(42)
+//!   {"reply":"output","stream":"stdout","body":3}\n42\n
+//!   {"reply":"done","value":{...},"body":0}\n
+//! ```
+//! A client that closes its half during an execution interrupts it.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Longest head, in bytes.
+pub const MAX_HEAD_BYTES: usize = 64 << 10;
+
+/// What a client wants.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
+pub enum Request {
+    /// Makes a session.
+    Create {
+        /// Its name.
+        name: Option<String>,
+    },
+    /// Lists sessions, the lost ones too.
+    List,
+    /// Runs the body.
+    Exec {
+        /// Name or id.
+        session: String,
+        /// Whether it is for the shell.
+        is_command: bool,
+        /// Its time limit; the configuration's if `None`.
+        timeout_ms: Option<u64>,
+        /// `sys.argv[1..]`.
+        args: Vec<String>,
+    },
+    /// Interrupts what runs.
+    Interrupt {
+        /// Name or id.
+        session: String,
+    },
+    /// Says whether the body is code that could run.
+    Validate {
+        /// Name or id.
+        session: String,
+    },
+    /// Writes the body to a file of the guest.
+    Put {
+        /// Name or id.
+        session: String,
+        /// Path in the guest.
+        path: String,
+    },
+    /// Reads a file of the guest; it is the body of the answer.
+    Get {
+        /// Name or id.
+        session: String,
+        /// Path in the guest.
+        path: String,
+    },
+    /// Keeps the state of now.
+    Snapshot {
+        /// Name or id.
+        session: String,
+        /// Name of the snapshot.
+        name: String,
+    },
+    /// Lists snapshots.
+    Snapshots {
+        /// Name or id.
+        session: String,
+    },
+    /// Forgets a snapshot.
+    DeleteSnapshot {
+        /// Name or id.
+        session: String,
+        /// Name or id of the snapshot.
+        snapshot: String,
+    },
+    /// Goes back to a snapshot.
+    Rollback {
+        /// Name or id.
+        session: String,
+        /// Name or id of the snapshot.
+        snapshot: String,
+    },
+    /// Makes copies.
+    Fork {
+        /// Name or id.
+        session: String,
+        /// Snapshot to start from; the state of now if `None`.
+        from: Option<String>,
+        /// How many.
+        count: usize,
+        /// What they are called, as far as names are given.
+        names: Vec<String>,
+    },
+    /// Lets a session live longer.
+    Extend {
+        /// Name or id.
+        session: String,
+    },
+    /// Ends a session.
+    Destroy {
+        /// Name or id.
+        session: String,
+    },
+    /// Says how the daemon is.
+    Status,
+    /// Ends the daemon. Its sessions come back with the next one.
+    Stop,
+}
+
+/// A request with the length of its body.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Asked {
+    /// The request.
+    #[serde(flatten)]
+    pub request: Request,
+    /// Bytes that follow the head.
+    pub body: u64,
+}
+
+/// What the daemon answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "snake_case")]
+pub enum Reply {
+    /// A piece of output, which is the body. More follows.
+    Output {
+        /// `stdout` or `stderr`.
+        stream: String,
+    },
+    /// It is done.
+    Done {
+        /// What came of it.
+        value: Value,
+    },
+    /// It failed.
+    Failed {
+        /// Kind of failure, for programs.
+        kind: String,
+        /// What failed, for people.
+        message: String,
+        /// What to do, for people.
+        hint: Option<String>,
+        /// Exit code of the command.
+        exit_code: u8,
+    },
+}
+
+/// A reply with the length of its body.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Answered {
+    /// The reply.
+    #[serde(flatten)]
+    pub reply: Reply,
+    /// Bytes that follow the head.
+    pub body: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_survives_the_way() {
+        let asked = Asked {
+            request: Request::Exec {
+                session: "lab".to_owned(),
+                is_command: false,
+                timeout_ms: Some(5),
+                args: vec!["a".to_owned()],
+            },
+            body: 9,
+        };
+        let text = serde_json::to_string(&asked).expect("JSON");
+        assert!(!text.contains('\n'));
+        assert_eq!(
+            serde_json::from_str::<Asked>(&text).expect("a request"),
+            asked
+        );
+    }
+}

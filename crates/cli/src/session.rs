@@ -1,0 +1,330 @@
+//! `ukernel session`: stateful sandboxes, kept by the daemon.
+
+use crate::args::{Execution, GuestArg, Json, Session};
+use crate::cancel::Cancel;
+use crate::daemon::client::ask;
+use crate::daemon::protocol::Request;
+use crate::failure::{Failure, INTERRUPTED, WORKLOAD};
+use crate::run::print_json;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::io::{self, Read, Write};
+use std::path::Path;
+use ukernel_sandbox::session::{LostSession, MAX_FILE_BYTES, SessionInfo, SnapshotInfo};
+use ukernel_sandbox::{ExecutionResult, ExecutionStatus};
+
+/// `ukernel session ...`
+pub fn session(command: &Session) -> Result<u8, Failure> {
+    match command {
+        Session::Create {
+            name,
+            guest,
+            output,
+        } => create(name.as_deref(), *guest, *output),
+        Session::List { output } => list(*output),
+        Session::Exec { session, execution } => execute(session, execution, false),
+        Session::Bash { session, execution } => execute(session, execution, true),
+        Session::Interrupt { session, output } => {
+            let session = session.clone();
+            let value = simple(Request::Interrupt { session })?;
+            let text = match value["interrupted"].as_bool() {
+                Some(true) => "interrupted",
+                _ => "nothing runs",
+            };
+            say(*output, &value, text)
+        }
+        Session::Put {
+            session,
+            source,
+            target,
+            output,
+        } => put(session, source, target, *output),
+        Session::Get {
+            session,
+            source,
+            target,
+            output,
+        } => get(session, source, target, *output),
+        Session::Snapshot {
+            session,
+            name,
+            delete,
+            output,
+        } => {
+            let (session, name) = (session.clone(), name.clone());
+            let request = if *delete {
+                Request::DeleteSnapshot {
+                    session,
+                    snapshot: name,
+                }
+            } else {
+                Request::Snapshot { session, name }
+            };
+            let value = simple(request)?;
+            say(*output, &value, text_of(&value["id"]))
+        }
+        Session::Snapshots { session, output } => snapshots(session, *output),
+        Session::Rollback {
+            session,
+            snapshot,
+            output,
+        } => {
+            let value = simple(Request::Rollback {
+                session: session.clone(),
+                snapshot: snapshot.clone(),
+            })?;
+            say(
+                *output,
+                &value,
+                &format!("{session} is as it was at {snapshot}"),
+            )
+        }
+        Session::Fork {
+            session,
+            count,
+            from,
+            names,
+            output,
+        } => {
+            let value = simple(Request::Fork {
+                session: session.clone(),
+                from: from.clone(),
+                count: *count,
+                names: names.clone(),
+            })?;
+            let copies: Vec<SessionInfo> = parse(&value)?;
+            let labels: Vec<String> = copies.iter().map(label).collect();
+            say(*output, &value, &labels.join("\n"))
+        }
+        Session::Extend { session, output } => {
+            let session = session.clone();
+            let value = simple(Request::Extend { session })?;
+            let left = value["remaining_s"].as_u64().unwrap_or(0);
+            say(*output, &value, &format!("{left} s left"))
+        }
+        Session::Destroy { session, output } => {
+            let session = session.clone();
+            let value = simple(Request::Destroy { session })?;
+            say(*output, &value, "destroyed")
+        }
+    }
+}
+
+fn simple(request: Request) -> Result<Value, Failure> {
+    Ok(ask(request, &[], None, &mut |_, _| Ok(()))?.value)
+}
+
+/// The document, or its text.
+fn say(output: Json, value: &Value, text: &str) -> Result<u8, Failure> {
+    if output.json {
+        print_json(value)?;
+    } else {
+        print_line(text)?;
+    }
+    Ok(0)
+}
+
+fn print_line(text: &str) -> Result<(), Failure> {
+    writeln!(io::stdout(), "{text}").map_err(output_failed)
+}
+
+fn output_failed(error: io::Error) -> Failure {
+    Failure::workload(format!("writing output: {error}"), None)
+}
+
+fn text_of(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn parse<T: DeserializeOwned>(value: &Value) -> Result<T, Failure> {
+    T::deserialize(value).map_err(|error| {
+        Failure::host(
+            format!("the daemon answers in a way this program does not know: {error}"),
+            "`ukernel serve --stop` ends the old one",
+        )
+    })
+}
+
+fn label(info: &SessionInfo) -> String {
+    info.name
+        .as_ref()
+        .map_or_else(|| info.id.to_string(), ToString::to_string)
+}
+
+fn create(name: Option<&str>, guest: GuestArg, output: Json) -> Result<u8, Failure> {
+    if guest == GuestArg::Linux {
+        return Err(Failure::host(
+            "the Linux guest is not part of this release",
+            "leave --guest out",
+        ));
+    }
+    let name = name.map(ToOwned::to_owned);
+    let value = simple(Request::Create { name })?;
+    let info: SessionInfo = parse(&value)?;
+    say(output, &value, &label(&info))
+}
+
+fn list(output: Json) -> Result<u8, Failure> {
+    let value = simple(Request::List)?;
+    if output.json {
+        print_json(&value)?;
+        return Ok(0);
+    }
+    let sessions: Vec<SessionInfo> = parse(&value["sessions"])?;
+    let lost: Vec<LostSession> = parse(&value["lost"])?;
+    if sessions.is_empty() && lost.is_empty() {
+        eprintln!("no sessions; `ukernel session create --name lab` makes one");
+    }
+    for info in sessions {
+        let state = if info.is_running { "running" } else { "idle" };
+        print_line(&format!(
+            "{:<34} {state:<8} {:>4} commands {:>3} snapshots {:>5} min left  {}",
+            label(&info),
+            info.commands,
+            info.snapshots,
+            info.remaining_s / 60,
+            info.recovered.unwrap_or_default(),
+        ))?;
+    }
+    for lost in lost {
+        let name = lost.name.map_or(lost.id, |name| name.to_string());
+        print_line(&format!("{name:<34} lost     {}", lost.reason))?;
+    }
+    Ok(0)
+}
+
+fn snapshots(session: &str, output: Json) -> Result<u8, Failure> {
+    let session = session.to_owned();
+    let value = simple(Request::Snapshots { session })?;
+    if output.json {
+        print_json(&value)?;
+        return Ok(0);
+    }
+    let snapshots: Vec<SnapshotInfo> = parse(&value)?;
+    for snapshot in &snapshots {
+        let parent = snapshots
+            .iter()
+            .find(|other| Some(other.id) == snapshot.parent)
+            .map_or(String::new(), |parent| format!("from {}", parent.name));
+        print_line(&format!(
+            "{} {:<24} {:>8} KiB  {parent}",
+            if snapshot.is_current { '*' } else { ' ' },
+            snapshot.name.to_string(),
+            snapshot.bytes / 1024,
+        ))?;
+    }
+    Ok(0)
+}
+
+fn execute(session: &str, execution: &Execution, is_command: bool) -> Result<u8, Failure> {
+    let code = match execution.code.as_str() {
+        "-" => read_input(Path::new("-"))?,
+        code => code.as_bytes().to_vec(),
+    };
+    let cancel = Cancel::install()?;
+    let is_json = execution.output.json;
+    let request = Request::Exec {
+        session: session.to_owned(),
+        is_command,
+        timeout_ms: execution
+            .timeout
+            .map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
+        args: execution.args.clone(),
+    };
+    let answer = ask(
+        request,
+        &code,
+        Some(&cancel),
+        &mut |stream, bytes| match stream {
+            _ if is_json => Ok(()),
+            "stdout" => {
+                let mut stdout = io::stdout().lock();
+                stdout.write_all(bytes).and_then(|()| stdout.flush())
+            }
+            _ => io::stderr().write_all(bytes),
+        },
+    )?;
+    let result: ExecutionResult = parse(&answer.value)?;
+    if is_json {
+        print_json(&answer.value)?;
+    } else {
+        if let Some(value) = &result.value {
+            print_line(value)?;
+        }
+        for file in &result.files {
+            eprintln!(
+                "ukernel: {} was {} bytes; {} of them are in {} of the session",
+                file.stream, file.bytes, file.kept_bytes, file.path
+            );
+        }
+        if let Some(error) = &result.checkpoint_error {
+            eprintln!("ukernel: the state before this command was not kept: {error}");
+        }
+    }
+    Ok(match result.status {
+        // The low eight bits, as every shell sees them.
+        ExecutionStatus::Exited { code } => code.to_le_bytes()[0],
+        ExecutionStatus::Exception { .. } => WORKLOAD,
+        ExecutionStatus::Interrupted => INTERRUPTED,
+    })
+}
+
+fn put(session: &str, source: &Path, target: &str, output: Json) -> Result<u8, Failure> {
+    let content = read_input(source)?;
+    let request = Request::Put {
+        session: session.to_owned(),
+        path: target.to_owned(),
+    };
+    let value = ask(request, &content, None, &mut |_, _| Ok(()))?.value;
+    say(output, &value, &format!("{} bytes", content.len()))
+}
+
+fn get(session: &str, source: &str, target: &Path, output: Json) -> Result<u8, Failure> {
+    let request = Request::Get {
+        session: session.to_owned(),
+        path: source.to_owned(),
+    };
+    let answer = ask(request, &[], None, &mut |_, _| Ok(()))?;
+    if target == Path::new("-") {
+        io::stdout()
+            .write_all(&answer.body)
+            .map_err(output_failed)?;
+        return Ok(0);
+    }
+    std::fs::write(target, &answer.body).map_err(|error| {
+        Failure::usage(
+            format!("{}: {error}", target.display()),
+            "give a file that can be written",
+        )
+    })?;
+    say(
+        output,
+        &answer.value,
+        &format!("{} bytes", answer.body.len()),
+    )
+}
+
+/// A file, or standard input, of at most what moves at once.
+fn read_input(source: &Path) -> Result<Vec<u8>, Failure> {
+    let failed = |error: io::Error| {
+        Failure::usage(
+            format!("{}: {error}", source.display()),
+            "give a readable file",
+        )
+    };
+    let mut content = Vec::new();
+    let limit = MAX_FILE_BYTES as u64 + 1;
+    if source == Path::new("-") {
+        io::stdin().take(limit).read_to_end(&mut content)
+    } else {
+        std::fs::File::open(source).and_then(|file| file.take(limit).read_to_end(&mut content))
+    }
+    .map_err(failed)?;
+    if content.len() > MAX_FILE_BYTES {
+        return Err(Failure::usage(
+            format!("{} is longer than 256 MiB", source.display()),
+            "split it",
+        ));
+    }
+    Ok(content)
+}
