@@ -84,7 +84,7 @@ macro_rules! id {
     ($(#[$doc:meta])* $type:ident) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-        pub struct $type(uuid::Uuid);
+        pub struct $type(#[serde(with = "uuid::serde::simple")] uuid::Uuid);
 
         impl $type {
             /// A new one, unguessable: 122 random bits.

@@ -167,12 +167,7 @@ impl Session {
     fn checkpoint_behind(&self) {
         let session = self.clone();
         tokio::spawn(async move {
-            let _ = session
-                .work(|state| {
-                    state.check_alive()?;
-                    state.checkpoint()
-                })
-                .await;
+            let _ = session.checkpoint().await;
         });
     }
 }

@@ -227,6 +227,18 @@ impl Session {
         Ok(remaining)
     }
 
+    /// Writes the state of now down. Without it that is done behind every command.
+    ///
+    /// # Errors
+    /// [`SandboxError::VmLost`] if the VM is gone, [`SandboxError::Io`]: the session goes on.
+    pub async fn checkpoint(&self) -> Result<()> {
+        self.work(|state| {
+            state.check_alive()?;
+            state.checkpoint()
+        })
+        .await
+    }
+
     /// Does something to the state on a thread that may block, when it is its turn.
     async fn work<R: Send + 'static>(
         &self,

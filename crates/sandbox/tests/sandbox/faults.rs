@@ -1,0 +1,233 @@
+//! VMs that die, disks that are full, things that happen at once.
+
+use crate::Behaviour;
+use crate::ground::{
+    Ground, OWNER, config, create, eventually, kill, run, signal, start_endless, try_run, value,
+};
+use rustix::process::Signal;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+use ukernel_sandbox::session::Create;
+use ukernel_sandbox::{ExecutionEnvironment, SandboxError};
+
+pub const BEHAVIOURS: &[Behaviour] = &[
+    ("faults::a_vm_killed_during_an_execution", killed_running),
+    ("faults::a_vm_killed_between_commands", killed_idle),
+    ("faults::a_runtime_that_traps", trapped),
+    ("faults::an_interrupt_that_is_not_heeded", unheeded),
+    ("faults::destroy_during_a_snapshot", destroy_snapshot),
+    ("faults::everything_at_once", at_once),
+    ("faults::a_full_disk", full_disk),
+];
+
+fn killed_running(ground: &Ground) {
+    let manager = ground.manager();
+    ground.run(async {
+        let lab = create(&manager, "lab").await;
+        run(&lab, "x = 1").await;
+        let running = start_endless(&lab).await;
+        signal(lab.info().process.expect("a VM"), Signal::KILL);
+        let ended = running.await.expect("joined");
+        let Err(SandboxError::VmLost {
+            output, standing, ..
+        }) = ended
+        else {
+            panic!("{ended:?}");
+        };
+        assert_eq!(output.stdout, "go\n");
+        assert_eq!((standing.after, standing.run), (1, 2));
+        assert_eq!(value(&lab, "x").await, "1");
+        let next = create(&manager, "next").await;
+        assert_eq!(value(&next, "1").await, "1");
+        manager.stop().await;
+    });
+}
+
+fn killed_idle(ground: &Ground) {
+    let manager = ground.manager();
+    ground.run(async {
+        let lab = create(&manager, "lab").await;
+        run(&lab, "x = 1").await;
+        // What is asked for after a command comes after its checkpoint, or makes it.
+        lab.create_snapshot("here").await.expect("a snapshot");
+        kill(lab.info().process.expect("a VM")).await;
+        assert_eq!(value(&lab, "x").await, "1", "nothing was lost");
+        manager.stop().await;
+    });
+}
+
+fn trapped(ground: &Ground) {
+    let manager = ground.manager();
+    ground.run(async {
+        let lab = create(&manager, "lab").await;
+        run(&lab, "x = 1").await;
+        let ended = try_run(&lab, "import os; x = 2; os._exit(3)").await;
+        match ended {
+            // The runtime says it has exited: the next command finds it gone.
+            Ok(_) => {
+                let next = try_run(&lab, "x").await;
+                assert!(matches!(next, Err(SandboxError::VmLost { .. })), "{next:?}");
+            }
+            Err(SandboxError::VmLost { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+        manager.stop().await;
+    });
+}
+
+fn unheeded(ground: &Ground) {
+    let manager = ground.manager();
+    ground.run(async {
+        let lab = create(&manager, "lab").await;
+        run(&lab, "x = 1").await;
+        let runner = lab.clone();
+        let running = tokio::spawn(async move {
+            try_run(
+                &runner,
+                "x = 2\nwhile True:\n  try:\n    while True: pass\n  except BaseException: pass",
+            )
+            .await
+        });
+        eventually("it runs", || lab.is_running()).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(lab.interrupt());
+        let ended = running.await.expect("joined");
+        assert!(
+            matches!(ended, Err(SandboxError::VmLost { .. })),
+            "{ended:?}"
+        );
+        assert_eq!(value(&lab, "x").await, "1");
+        manager.stop().await;
+    });
+}
+
+fn destroy_snapshot(ground: &Ground) {
+    let manager = ground.manager();
+    ground.run(async {
+        for round in 0..5 {
+            let lab = create(&manager, "lab").await;
+            run(&lab, "x = bytearray(20_000_000)").await;
+            let (session, taker) = (lab.clone(), lab.clone());
+            let taking = tokio::spawn(async move { taker.create_snapshot("s").await });
+            tokio::time::sleep(Duration::from_millis(round * 5)).await;
+            manager.destroy(&session).await.expect("destroyed");
+            // It came first, or it found the session gone.
+            let taken = taking.await.expect("joined");
+            assert!(
+                matches!(taken, Ok(_) | Err(SandboxError::SessionEnded(_))),
+                "{taken:?}"
+            );
+            let left = std::fs::read_dir(ground.sessions_folder())
+                .expect("a folder")
+                .count();
+            assert_eq!(left, 0, "round {round}");
+        }
+        manager.stop().await;
+    });
+}
+
+fn at_once(ground: &Ground) {
+    let manager = ground.manager();
+    ground.run(async {
+        let lab = create(&manager, "lab").await;
+        run(&lab, "n = 0").await;
+        let mut running = tokio::task::JoinSet::new();
+        for number in 0..20 {
+            let session = lab.clone();
+            running.spawn(async move {
+                if number % 5 == 0 {
+                    session
+                        .create_snapshot(&format!("s{number}"))
+                        .await
+                        .map(|_| ())
+                } else {
+                    try_run(&session, "n += 1").await.map(|_| ())
+                }
+            });
+        }
+        while let Some(ended) = running.join_next().await {
+            ended.expect("joined").expect("each is done in its turn");
+        }
+        assert_eq!(value(&lab, "n").await, "16");
+        manager.stop().await;
+    });
+}
+
+/// A small file system of its own, if this user may mount one.
+struct SmallDisk<'a>(&'a Path);
+
+impl<'a> SmallDisk<'a> {
+    fn mount(folder: &'a Path) -> Option<Self> {
+        std::fs::create_dir_all(folder).expect("a folder");
+        let status = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=24m", "tmpfs"])
+            .arg(folder)
+            .status();
+        status
+            .is_ok_and(|status| status.success())
+            .then_some(Self(folder))
+    }
+}
+
+impl Drop for SmallDisk<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0).status();
+    }
+}
+
+fn full_disk(ground: &Ground) {
+    let folder = ground.sessions_folder();
+    let Some(_disk) = SmallDisk::mount(&folder) else {
+        eprintln!("SKIPPED: faults::a_full_disk: mounting a small file system needs root");
+        return;
+    };
+    let manager = ground.manager_at(folder.clone(), config());
+    ground.run(async {
+        let lab = create(&manager, "lab").await;
+        run(&lab, "x = 1").await;
+        let small = lab.create_snapshot("small").await.expect("there is room");
+        run(&lab, "import random; y = random.randbytes(30_000_000)").await;
+        let before = entries(&folder);
+        let refused = lab.create_snapshot("large").await;
+        assert!(
+            matches!(
+                refused,
+                Err(SandboxError::Machine(_) | SandboxError::Io { .. })
+            ),
+            "{refused:?}"
+        );
+        assert_eq!(entries(&folder), before, "no half snapshot");
+        let result = run(&lab, "len(y), x").await;
+        assert_eq!(
+            result.value.as_deref(),
+            Some("(30000000, 1)"),
+            "the session goes on"
+        );
+        assert!(result.checkpoint_error.is_some(), "and says what it lacks");
+        lab.restore_snapshot(&small).await.expect("back");
+        assert_eq!(value(&lab, "x, 'y' in globals()").await, "(1, False)");
+        let owner = OWNER;
+        manager
+            .create(Create { name: None, owner })
+            .await
+            .expect("a session");
+        manager.stop().await;
+    });
+}
+
+/// Everything there is under a folder.
+fn entries(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("a folder").flatten() {
+            found.push(entry.path().display().to_string());
+            if entry.path().is_dir() {
+                folders.push(entry.path());
+            }
+        }
+    }
+    found.sort();
+    found
+}
