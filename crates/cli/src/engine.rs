@@ -68,6 +68,14 @@ impl Engine {
         Ok(self.machines.live_template(memory_mib, &Steps::new())?)
     }
 
+    /// A folder for a measurement, beside what is measured.
+    pub fn scratch_folder(&self) -> std::io::Result<tempfile::TempDir> {
+        std::fs::create_dir_all(&self.home)?;
+        tempfile::Builder::new()
+            .prefix("bench-")
+            .tempdir_in(&self.home)
+    }
+
     /// Writes a small file for a measurement.
     pub fn scratch(&self, name: &str, content: &str) -> Result<PathBuf, Failure> {
         let folder = self.home.join("bench");

@@ -6,6 +6,7 @@ mod host;
 mod machines;
 mod processes;
 mod python;
+mod sandbox;
 mod sizes;
 
 use crate::args::Bench;
@@ -38,7 +39,7 @@ impl Setting<'_> {
 type Measure = fn(&Setting<'_>) -> Result<Vec<Figure>, Failure>;
 
 /// Every group of figures, by the beginning of their names.
-const GROUPS: [(&str, Measure); 8] = [
+const GROUPS: [(&str, Measure); 9] = [
     ("run", processes::run_hello),
     ("cold", machines::cold),
     ("fork", machines::fork),
@@ -46,6 +47,7 @@ const GROUPS: [(&str, Measure); 8] = [
     ("compute", compute::compute),
     ("memory", machines::memory),
     ("alive", machines::alive),
+    ("sandbox", sandbox::sandbox),
     ("size", sizes::sizes),
 ];
 
