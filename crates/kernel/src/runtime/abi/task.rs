@@ -5,12 +5,13 @@ use crate::local::Local;
 use crate::runtime::engine::Loaded;
 use crate::runtime::instance::{Instance, RunError};
 use crate::runtime::state::{Context, is_interrupted, take_interrupt};
-use crate::{clock, files, task};
+use crate::{channel, clock, files, task};
 use alloc::boxed::Box;
+use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use ukernel_abi::message::{Mode, Outcome};
+use ukernel_abi::message::{GuestMessage, LogLevel, Mode, Outcome};
 
 /// Most tasks a workload may ever have started in one VM.
 const MAX_SPAWNED: usize = 8;
@@ -119,7 +120,13 @@ fn run(loaded: &Loaded, execution: u32, path: String, source: Vec<u8>, args: Vec
     match ran {
         Ok(Outcome::Exited { code, .. }) | Err(RunError::Exited(code)) => code,
         Ok(Outcome::Exception { .. } | Outcome::Interrupted) => FAILED,
-        Ok(Outcome::Trapped { .. }) | Err(RunError::Trapped(_)) => TRAPPED,
+        Ok(Outcome::Trapped { reason }) | Err(RunError::Trapped(reason)) => {
+            channel::say(&GuestMessage::Log {
+                level: LogLevel::Error,
+                message: format!("a task trapped: {reason}"),
+            });
+            TRAPPED
+        }
     }
 }
 
