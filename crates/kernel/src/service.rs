@@ -289,9 +289,10 @@ fn work(loaded: Arc<Loaded>) {
         };
         match job {
             // Only the connection is new: what the program can see stays as it was.
-            Job::Resume { is_copy: false } => channel::say(&GuestMessage::Ready),
-            Job::Resume { is_copy: true } => {
+            Job::Resume { is_copy: false } if !has_ended => channel::say(&GuestMessage::Ready),
+            Job::Resume { .. } => {
                 if let Err(error) = instance.resume() {
+                    has_ended = true;
                     channel::say(&refused(&format!("the runtime did not resume: {error:?}")));
                 } else {
                     channel::say(&GuestMessage::Ready);

@@ -2,8 +2,12 @@
 
 use crate::Behaviour;
 use crate::ground::{DONE, Ground, LONG, greet, run, value};
+use crate::hostile::{connect, receive};
 use std::time::Instant;
-use ukernel_abi::message::{Limits, LogLevel, Outcome, SpilledOutput, Stream};
+use ukernel_abi::message::{
+    GuestMessage, HostMessage, Limits, LogLevel, Mode, Outcome, PROTOCOL_VERSION, Source,
+    SpilledOutput, Stream,
+};
 use ukernel_machine::guest::{Event, Guest, Program, Until};
 use ukernel_machine::{Machine, MachineSpec};
 
@@ -16,6 +20,7 @@ pub const BEHAVIOURS: &[Behaviour] = &[
     ("limits_files_end_where_memory_does", files_fill_memory),
     ("limits_memory_ends_with_memory_error", memory),
     ("limits_tasks_end_with_an_error", tasks),
+    ("limits_new_ones_replace_the_old", replaced),
     ("limits_a_limit_below_use_only_stops_growth", below_use),
 ];
 
@@ -242,6 +247,42 @@ fn tasks(ground: &Ground) {
     let ran = run_bounded(&mut guest, code, u64::MAX);
     let said = String::from_utf8_lossy(&ran.stdout).into_owned();
     assert_eq!(said, "limit\n0\n0\n", "{:?}", ran.logged);
+}
+
+fn replaced(ground: &Ground) {
+    let (mut machine, mut guest) = limited(ground, files(2));
+    let code = "f = open('/tmp/f', 'wb', buffering=0)\ncount = 0\n\
+        while count < 5 << 20: count += f.write(bytes(1 << 16))\n";
+    let ran = run(&mut guest, code);
+    assert!(matches!(ran.outcome, Outcome::Exception { .. }), "{ran:?}");
+    drop(guest);
+    let (mut channel, is_greeted) = connect(machine.as_mut());
+    let mut send = |message| channel.send(&message).expect("send");
+    if !is_greeted {
+        let version = PROTOCOL_VERSION;
+        send(HostMessage::Hello { version });
+    }
+    send(HostMessage::Resume {
+        entropy: [1; 32],
+        wall_clock_ns: 1 << 60,
+        instance: [7; 16],
+        limits: files(20),
+    });
+    send(HostMessage::Exec {
+        id: 1,
+        source: Source::Inline(code.into()),
+        name: "<test>".to_owned(),
+        args: Vec::new(),
+        mode: Mode::Program,
+        inline_output_bytes: 0,
+    });
+    loop {
+        match receive(&mut channel) {
+            GuestMessage::Done { outcome, .. } => return assert_eq!(outcome, DONE),
+            GuestMessage::Hello { .. } | GuestMessage::Ready | GuestMessage::Log { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 fn below_use(ground: &Ground) {
