@@ -146,6 +146,40 @@ proptest! {
         prop_assert_eq!(tree.used_bytes(), fresh);
     }
 
+    /// The quota doubles, only when it must, to its end and no further; what is used is
+    /// always within it, also after new bounds.
+    #[test]
+    fn the_quota_doubles_to_its_end(
+        steps in proptest::collection::vec(step(), 0..60),
+        first in 0u64..100_000,
+        max in 20_000u64..1_000_000,
+        later in proptest::option::of((0u64..100_000, 0u64..1_000_000)),
+    ) {
+        let mut tree = tree();
+        let mut bounds = (first, max);
+        tree.set_quota(bounds.0, bounds.1);
+        for (at, step) in steps.iter().enumerate() {
+            if let (30, Some(later)) = (at, later) {
+                bounds = later;
+                tree.set_quota(bounds.0, bounds.1);
+            }
+            let (used, quota) = (tree.used_bytes(), tree.quota_bytes());
+            let _ = apply(&mut tree, step);
+            let grown = tree.take_grown();
+            prop_assert!(tree.quota_bytes() <= bounds.1, "{step:?}");
+            prop_assert!(tree.used_bytes() <= tree.quota_bytes().max(used), "{step:?}");
+            let mut expected = quota;
+            for doubled in &grown {
+                expected = (expected * 2).clamp(1, bounds.1);
+                prop_assert_eq!(*doubled, expected);
+            }
+            prop_assert_eq!(tree.quota_bytes(), expected);
+            // Rename and the like may give back what made it grow.
+            let needed = grown.len() < 2 || tree.used_bytes() > quota;
+            prop_assert!(needed, "{step:?}");
+        }
+    }
+
     /// One file written and cut at random reads back as a vector treated the same way.
     #[test]
     fn a_file_is_a_vector(steps in proptest::collection::vec((0u64..100_000, proptest::option::of(proptest::collection::vec(any::<u8>(), 0..40_000))), 0..20)) {

@@ -24,6 +24,7 @@ mod dev;
 mod files;
 mod local;
 mod mem;
+mod output;
 mod random;
 mod report;
 mod runtime;

@@ -16,7 +16,7 @@ use crate::dev::{interrupts, platform};
 use crate::files::{FileError as TreeError, TREE, Tree};
 use crate::local::Local;
 use crate::runtime::{self, Instance, Loaded, RunError};
-use crate::{clock, mem, random, report, task};
+use crate::{clock, mem, output, random, report, task};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::format;
@@ -25,7 +25,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use ukernel_abi::layout::BootPhase;
 use ukernel_abi::message::{
-    FileError, GuestMessage, HostMessage, MAX_CHUNK_BYTES, Mode, Outcome, PROTOCOL_VERSION, Source,
+    FileError, GuestMessage, HostMessage, Limits, LogLevel, MAX_CHUNK_BYTES, Mode, Outcome,
+    PROTOCOL_VERSION, Source,
 };
 
 /// What the workload task is asked to do.
@@ -39,6 +40,7 @@ enum Job {
         name: String,
         args: Vec<String>,
         mode: Mode,
+        inline_output_bytes: u64,
     },
 }
 
@@ -68,7 +70,7 @@ enum Stage {
 /// Runs the VM for the rest of its life.
 pub(crate) fn run(boot: &Boot, loaded: Loaded) -> ! {
     task::adopt();
-    TREE.get().format(mem::file_quota_bytes());
+    TREE.get().format(mem::file_share_bytes());
     let guest = format!("ukernel/{} {}", env!("CARGO_PKG_VERSION"), loaded.adapter);
     let Some(device) = Vsock::start(boot.vsock) else {
         report::fatal(format_args!(
@@ -119,6 +121,25 @@ fn refused(reason: &str) -> GuestMessage {
     }
 }
 
+/// What this VM may use from now on. What it uses already it keeps.
+fn limit(limits: &Limits) {
+    let (quota, max) = mem::file_quota(limits);
+    mem::set_max_files(max);
+    TREE.get().set_quota(quota, max);
+    runtime::limit(limits);
+}
+
+/// Tells the host how the file tree grew. Not for the service task, which must not wait.
+pub(crate) fn report_growth() {
+    let grown = TREE.get().take_grown();
+    for bytes in grown {
+        channel::say(&GuestMessage::Log {
+            level: LogLevel::Info,
+            message: format!("file tree grew to {} MB", bytes >> 20),
+        });
+    }
+}
+
 /// Follows one message and says what stage the connection is in then.
 fn answer(stage: Stage, message: HostMessage, guest: &str) -> Stage {
     match (stage, message) {
@@ -138,9 +159,10 @@ fn answer(stage: Stage, message: HostMessage, guest: &str) -> Stage {
                 entropy,
                 wall_clock_ns,
                 instance,
-                limits: _,
+                limits,
             },
         ) => {
+            limit(&limits);
             random::seed(entropy);
             clock::resume(wall_clock_ns);
             let is_copy = INSTANCE.get().replace(instance) != Some(instance);
@@ -157,7 +179,7 @@ fn answer(stage: Stage, message: HostMessage, guest: &str) -> Stage {
                 name,
                 args,
                 mode,
-                inline_output_bytes: _,
+                inline_output_bytes,
             },
         ) => {
             let mut workload = WORKLOAD.get();
@@ -172,6 +194,7 @@ fn answer(stage: Stage, message: HostMessage, guest: &str) -> Stage {
                     name,
                     args,
                     mode,
+                    inline_output_bytes,
                 });
                 drop(workload);
                 task::wake_all();
@@ -266,9 +289,10 @@ fn work(loaded: Arc<Loaded>) {
         };
         match job {
             // Only the connection is new: what the program can see stays as it was.
-            Job::Resume { is_copy: false } => channel::say(&GuestMessage::Ready),
-            Job::Resume { is_copy: true } => {
+            Job::Resume { is_copy: false } if !has_ended => channel::say(&GuestMessage::Ready),
+            Job::Resume { .. } => {
                 if let Err(error) = instance.resume() {
+                    has_ended = true;
                     channel::say(&refused(&format!("the runtime did not resume: {error:?}")));
                 } else {
                     channel::say(&GuestMessage::Ready);
@@ -280,7 +304,9 @@ fn work(loaded: Arc<Loaded>) {
                 name,
                 args,
                 mode,
+                inline_output_bytes,
             } => {
+                output::begin(id, inline_output_bytes);
                 let outcome = match source_bytes(source) {
                     // The exit was the outcome of the program that made it, of no other.
                     Ok(_) if has_ended => Outcome::Trapped {
@@ -297,11 +323,13 @@ fn work(loaded: Arc<Loaded>) {
                         message: format!("the source cannot be read: {}", file_error(error)),
                     },
                 };
+                let spilled = output::finish();
+                report_growth();
                 WORKLOAD.get().running = None;
                 channel::say(&GuestMessage::Done {
                     id,
                     outcome,
-                    spilled: Vec::new(),
+                    spilled,
                 });
             }
         }

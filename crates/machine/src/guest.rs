@@ -225,10 +225,7 @@ impl Guest {
                 truncate: offset == 0,
                 bytes: content[offset..end].to_vec(),
             })?;
-            match self
-                .channel
-                .receive(Some(Instant::now() + FILE_TIMEOUT), None)?
-            {
+            match self.answer(FILE_TIMEOUT)? {
                 GuestMessage::FileWritten {
                     request: answered,
                     result,
@@ -262,10 +259,7 @@ impl Guest {
                 offset: content.len() as u64,
                 max_bytes: u32::try_from(wanted).unwrap_or(u32::MAX),
             })?;
-            match self
-                .channel
-                .receive(Some(Instant::now() + FILE_TIMEOUT), None)?
-            {
+            match self.answer(FILE_TIMEOUT)? {
                 GuestMessage::FileContent {
                     request: answered,
                     result,
@@ -302,9 +296,20 @@ impl Guest {
     pub fn ping(&mut self, timeout: Duration) -> Result<()> {
         let nonce = u64::from(self.take_number());
         self.channel.send(&HostMessage::Ping { nonce })?;
-        match self.channel.receive(Some(Instant::now() + timeout), None)? {
+        match self.answer(timeout)? {
             GuestMessage::Pong { nonce: answered } if answered == nonce => Ok(()),
             other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The answer to a request. What tasks say that outlived their program is passed over.
+    fn answer(&mut self, timeout: Duration) -> Result<GuestMessage> {
+        let deadline = Some(Instant::now() + timeout);
+        loop {
+            match self.channel.receive(deadline, None)? {
+                GuestMessage::Log { .. } | GuestMessage::Trace { .. } => {}
+                answer => return Ok(answer),
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! What an entry consists of: names, lengths and digests, in a text file beside them.
 
+use super::digest::digest;
 use crate::{ImageError, Result};
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -140,15 +141,4 @@ fn item(line: &str) -> Option<Item> {
         bytes,
         name: name.to_owned(),
     })
-}
-
-fn digest(path: &Path) -> Result<String> {
-    let failed = |error| ImageError::file(path, error);
-    let mut hasher = blake3::Hasher::new();
-    match File::open(path) {
-        Ok(file) => hasher.update_reader(file).map_err(failed)?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(String::new()),
-        Err(error) => return Err(failed(error)),
-    };
-    Ok(hasher.finalize().to_hex().to_string())
 }

@@ -16,6 +16,7 @@
 //! times differ from its stamp. So damage that goes through the file system is found at
 //! the next use, and an untouched entry costs a few `stat` calls.
 
+mod digest;
 mod manifest;
 
 use crate::{ImageError, Progress, Result};

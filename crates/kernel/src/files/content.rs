@@ -1,19 +1,18 @@
 //! What is in a file: blocks of 16 KiB, allocated when written to.
 
 use super::FileError;
+use super::quota::Quota;
+use crate::mem;
 use alloc::boxed::Box;
-use alloc::vec;
+use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
 
 /// Size of a block, in bytes.
-pub(super) const BLOCK_BYTES: usize = 16 << 10;
+pub(crate) const BLOCK_BYTES: usize = 16 << 10;
 
-/// Bytes that may be allocated for file content in all, and how many are.
-#[derive(Debug)]
-pub(super) struct Quota {
-    pub(super) limit: u64,
-    pub(super) used: u64,
-}
+/// Largest read that may use the kernel's own reserve, so that files can be read (and then
+/// removed) when memory is full.
+const SMALL_READ_BYTES: usize = 1 << 20;
 
 /// A file's bytes. Blocks never written to read as zeros and cost nothing.
 #[derive(Debug, Default)]
@@ -28,10 +27,15 @@ impl Content {
     }
 
     /// Copies from `offset` on; fewer bytes than asked for at the end.
-    pub(super) fn read(&self, offset: u64, max_bytes: usize) -> Vec<u8> {
+    pub(super) fn read(&self, offset: u64, max_bytes: usize) -> Result<Vec<u8>, FileError> {
         let rest = self.length.saturating_sub(offset);
         let length = usize::try_from(rest).unwrap_or(usize::MAX).min(max_bytes);
-        let mut bytes = Vec::with_capacity(length);
+        let mut bytes = Vec::new();
+        if length > SMALL_READ_BYTES {
+            mem::sparing(|| bytes.try_reserve_exact(length)).map_err(|_| FileError::Quota)?;
+        } else {
+            bytes.reserve_exact(length);
+        }
         while bytes.len() < length {
             let at = offset as usize + bytes.len();
             let into = at % BLOCK_BYTES;
@@ -41,7 +45,7 @@ impl Content {
                 _ => bytes.resize(bytes.len() + piece, 0),
             }
         }
-        bytes
+        Ok(bytes)
     }
 
     /// Writes all of `bytes` at `offset`, or nothing when the quota does not allow it.
@@ -60,29 +64,54 @@ impl Content {
             .ok_or(FileError::Quota)?;
         let first = offset as usize / BLOCK_BYTES;
         let last = (end as usize - 1) / BLOCK_BYTES;
-        let fresh = (first..=last)
+        let missing = (first..=last)
             .filter(|at| !matches!(self.blocks.get(*at), Some(Some(_))))
             .count();
-        let cost = (fresh * BLOCK_BYTES) as u64;
-        if cost > quota.limit.saturating_sub(quota.used) {
-            return Err(FileError::Quota);
-        }
-        quota.used += cost;
-        if self.blocks.len() <= last {
-            self.blocks.resize_with(last + 1, || None);
+        let cost = (missing * BLOCK_BYTES) as u64;
+        quota.take(cost)?;
+        let mut fresh = self.prepare(last + 1, missing).inspect_err(|_| {
+            quota.give_back(cost);
+        })?;
+        for block in &mut self.blocks[first..=last] {
+            if block.is_none() {
+                *block = fresh.pop();
+            }
         }
         let mut done = 0;
         while done < bytes.len() {
             let at = offset as usize + done;
             let into = at % BLOCK_BYTES;
             let piece = (BLOCK_BYTES - into).min(bytes.len() - done);
-            let block = self.blocks[at / BLOCK_BYTES]
-                .get_or_insert_with(|| vec![0; BLOCK_BYTES].into_boxed_slice());
-            block[into..into + piece].copy_from_slice(&bytes[done..done + piece]);
+            if let Some(block) = &mut self.blocks[at / BLOCK_BYTES] {
+                block[into..into + piece].copy_from_slice(&bytes[done..done + piece]);
+            }
             done += piece;
         }
         self.length = self.length.max(end);
         Ok(())
+    }
+
+    /// Makes the table of blocks at least `length` long and gives `missing` blocks for it;
+    /// nothing has changed for the program if there is no memory.
+    fn prepare(&mut self, length: usize, missing: usize) -> Result<Vec<Box<[u8]>>, FileError> {
+        let more = length.saturating_sub(self.blocks.len());
+        let mut fresh = Vec::new();
+        let allocated = mem::sparing(|| {
+            self.blocks.try_reserve(more)?;
+            fresh.try_reserve_exact(missing)?;
+            for _ in 0..missing {
+                let mut block = Vec::new();
+                block.try_reserve_exact(BLOCK_BYTES)?;
+                block.resize(BLOCK_BYTES, 0);
+                fresh.push(block.into_boxed_slice());
+            }
+            Ok::<(), TryReserveError>(())
+        });
+        allocated.map_err(|_| FileError::Quota)?;
+        if more > 0 {
+            self.blocks.resize_with(length, || None);
+        }
+        Ok(fresh)
     }
 
     /// Cuts off or extends with zeros.
@@ -93,7 +122,7 @@ impl Content {
         let keep = (length as usize).div_ceil(BLOCK_BYTES);
         if keep < self.blocks.len() {
             let freed = self.blocks.drain(keep..).flatten().count();
-            quota.used -= (freed * BLOCK_BYTES) as u64;
+            quota.give_back((freed * BLOCK_BYTES) as u64);
         }
         let into = length as usize % BLOCK_BYTES;
         if length < self.length

@@ -1,4 +1,6 @@
-//! The file tree: in memory, private to this VM, bounded by a quota.
+//! The file tree: in memory, private to this VM, bounded by a quota that doubles up to what
+//! the host allows, and by the memory there is: what it keeps is allocated so that failing
+//! is an error of the program's, never the kernel's end.
 //!
 //! Nodes are named by number; folders hold names. A file that is open lives on when its last
 //! name goes. Paths are resolved here and nowhere else, from a folder, with `..` stopping at
@@ -6,8 +8,10 @@
 
 mod content;
 mod path;
+mod quota;
 mod tree;
 
+pub(crate) use content::BLOCK_BYTES;
 pub(crate) use tree::{Kind, NodeId, Status, Tree};
 
 use crate::local::Local;

@@ -1,14 +1,20 @@
 //! Nodes and what can be done with them.
 
 use super::FileError;
-use super::content::{Content, Quota};
-use crate::clock;
+use super::content::Content;
+use super::quota::Quota;
+use crate::{clock, mem};
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use ukernel_abi::message::MAX_PATH_BYTES;
 
 /// What a node costs of the quota, whatever it holds, so that empty files end too.
 const NODE_BYTES: u64 = 512;
+
+/// Memory there must be before a name is added, beside its text: the map's nodes, which
+/// cannot say that there was none.
+const NAME_ROOM_BYTES: usize = 2048;
 
 /// Names a node. Numbers of removed nodes are used again only when nothing has them open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,16 +80,13 @@ impl Tree {
         Self {
             nodes: Vec::new(),
             free: Vec::new(),
-            quota: Quota { limit: 0, used: 0 },
+            quota: Quota::new(0),
         }
     }
 
     /// Makes the root and the folders every program expects.
     pub(crate) fn format(&mut self, quota_bytes: u64) {
-        self.quota = Quota {
-            limit: quota_bytes,
-            used: 0,
-        };
+        self.quota = Quota::new(quota_bytes);
         self.nodes.clear();
         self.nodes.push(Some(Node::new(Body::Directory {
             entries: BTreeMap::new(),
@@ -98,7 +101,23 @@ impl Tree {
     /// Bytes of the quota in use.
     #[cfg(test)]
     pub(crate) fn used_bytes(&self) -> u64 {
-        self.quota.used
+        self.quota.used()
+    }
+
+    /// The quota of the moment.
+    #[cfg(test)]
+    pub(crate) fn quota_bytes(&self) -> u64 {
+        self.quota.limit()
+    }
+
+    /// What the tree may hold from now on, in bytes: `quota`, doubling up to `max`.
+    pub(crate) fn set_quota(&mut self, quota: u64, max: u64) {
+        self.quota.set(quota, max);
+    }
+
+    /// The quotas it has doubled to since this was last asked, in bytes.
+    pub(crate) fn take_grown(&mut self) -> Vec<u64> {
+        self.quota.take_grown()
     }
 
     fn node(&self, id: NodeId) -> Result<&Node, FileError> {
@@ -153,10 +172,9 @@ impl Tree {
         if self.entries(folder)?.contains_key(name) {
             return Err(FileError::Exists);
         }
-        if self.quota.limit.saturating_sub(self.quota.used) < NODE_BYTES {
-            return Err(FileError::Quota);
-        }
-        self.quota.used += NODE_BYTES;
+        let more = usize::from(self.free.is_empty());
+        mem::sparing(|| self.nodes.try_reserve(more)).map_err(|_| FileError::Quota)?;
+        self.pay_for_name()?;
         let node = Some(Node::new(body));
         let id = match self.free.pop() {
             Some(at) => {
@@ -170,6 +188,14 @@ impl Tree {
         };
         self.entries_mut(folder)?.insert(name.to_string(), id);
         Ok(id)
+    }
+
+    /// Makes sure of the memory a name needs, and counts it.
+    fn pay_for_name(&mut self) -> Result<(), FileError> {
+        let mut room: Vec<u8> = Vec::new();
+        let there = mem::sparing(|| room.try_reserve_exact(NAME_ROOM_BYTES + MAX_PATH_BYTES));
+        there.map_err(|_| FileError::Quota)?;
+        self.quota.take(NODE_BYTES)
     }
 
     /// Makes an empty file; the one there is if there is one and it may be.
@@ -237,6 +263,7 @@ impl Tree {
         if self.child(place.folder, &place.name)?.is_some() {
             return Err(FileError::Exists);
         }
+        self.pay_for_name()?;
         self.entries_mut(place.folder)?.insert(place.name, node);
         self.node_mut(node)?.names += 1;
         Ok(())
@@ -341,7 +368,11 @@ impl Tree {
     }
 
     fn drop_name(&mut self, node: NodeId) -> Result<(), FileError> {
-        self.node_mut(node)?.names -= 1;
+        let found = self.node_mut(node)?;
+        found.names -= 1;
+        if found.names > 0 {
+            self.quota.give_back(NODE_BYTES);
+        }
         self.collect(node);
         Ok(())
     }
@@ -355,7 +386,7 @@ impl Tree {
                 // Shrinking to nothing cannot fail.
                 let _ = content.resize(0, &mut self.quota);
             }
-            self.quota.used -= NODE_BYTES;
+            self.quota.give_back(NODE_BYTES);
             self.free.push(id.0);
         }
     }
@@ -414,7 +445,7 @@ impl Tree {
         max_bytes: usize,
     ) -> Result<Vec<u8>, FileError> {
         match &self.node(id)?.body {
-            Body::File(content) => Ok(content.read(offset, max_bytes)),
+            Body::File(content) => content.read(offset, max_bytes),
             Body::Directory { .. } => Err(FileError::IsDirectory),
             Body::Link(_) => Err(FileError::Invalid),
         }

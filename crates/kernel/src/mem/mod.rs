@@ -5,8 +5,12 @@
 //!       | heap ───>             (free)              <─── chunks | . . . |
 //! ```
 //! The kernel heap grows upward, identity mapped. Windows (linear memories, task stacks) take
-//! 2 MiB chunks from the top, and the gate maps them. A reserve is kept for the heap, so that
-//! a workload that eats all it can get cannot take the kernel's own memory.
+//! 2 MiB chunks from the top, and the gate maps them.
+//!
+//! The middle never closes: a reserve stays between the two ends for what the kernel itself
+//! allocates, which must not fail. Neither windows nor what the file tree keeps
+//! ([`sparing`]) can take it; for them, running out is an error of the workload's. Windows
+//! also leave the file tree its share.
 
 mod heap;
 mod libc;
@@ -18,17 +22,41 @@ use crate::{boot::Boot, report, stub};
 
 pub(crate) use pages::make_executable;
 
-/// Heap that windows can never take, in bytes, beside the file tree's quota.
-const HEAP_RESERVE_BYTES: u64 = 16 << 20;
+use ukernel_abi::message::Limits;
 
 /// Tells the pool how much memory there is.
 pub(crate) fn configure(boot: &Boot) {
     let end = boot.image.start.min(boot.ram_end);
-    pool::configure(end, HEAP_RESERVE_BYTES + file_quota_bytes());
+    pool::configure(end);
+    pool::set_file_share(file_share_bytes());
 }
 
-/// What the file tree may hold, in bytes: a quarter of the pool.
-pub(crate) fn file_quota_bytes() -> u64 {
+/// What the file tree may hold, at first and at most, in bytes. Without a limit of the
+/// host's it is the share windows leave it; the host may give more than that, or less.
+pub(crate) fn file_quota(limits: &Limits) -> (u64, u64) {
+    let max = match limits.max_files_bytes {
+        u64::MAX => file_share_bytes(),
+        bytes => bytes,
+    };
+    (limits.files_bytes.min(max), max)
+}
+
+/// Lets windows have what the file tree may not use of its share.
+pub(crate) fn set_max_files(bytes: u64) {
+    pool::set_file_share(bytes.min(file_share_bytes()));
+}
+
+/// Runs `allocate`, which must bear that there is no memory: the kernel's reserve is out of
+/// its reach.
+pub(crate) fn sparing<R>(allocate: impl FnOnce() -> R) -> R {
+    pool::spare_reserve(true);
+    let result = allocate();
+    pool::spare_reserve(false);
+    result
+}
+
+/// What windows leave to the file tree, in bytes: a quarter of the pool.
+pub(crate) fn file_share_bytes() -> u64 {
     pool::total_bytes() / 4
 }
 

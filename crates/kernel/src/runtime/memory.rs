@@ -17,6 +17,24 @@ pub(super) struct Windows;
 /// Linear memories in the order they were made. They live as long as the VM.
 static MEMORIES: Local<Vec<Arc<Memory>>> = Local::new(Vec::new());
 
+/// Most bytes of all linear memories together.
+static MAX_BYTES: Local<u64> = Local::new(u64::MAX);
+
+const OVER_LIMIT: &str = "the limit of linear memory is reached";
+
+/// Sets what all linear memories together may grow to, in bytes. What there is stays.
+pub(super) fn limit(max_bytes: u64) {
+    *MAX_BYTES.get() = max_bytes;
+}
+
+/// Whether the linear memories may have `more` bytes than they have.
+fn may_grow(more: usize) -> bool {
+    let memories = MEMORIES.get();
+    let present = memories.iter().map(|memory| memory.bytes.load(Relaxed));
+    let present = present.fold(0, |sum, bytes| sum + bytes as u64);
+    present.saturating_add(more as u64) <= *MAX_BYTES.get()
+}
+
 /// The window of a linear memory, and how much of it is the memory.
 pub(super) struct Memory {
     window: Local<Window>,
@@ -78,6 +96,9 @@ unsafe impl MemoryCreator for Windows {
         {
             return Err("unexpected memory settings".to_string());
         }
+        if !may_grow(minimum) {
+            return Err(OVER_LIMIT.to_string());
+        }
         let mut window = Window::take().map_err(describe)?;
         window.grow_to(minimum as u64).map_err(describe)?;
         let memory = Arc::new(Memory {
@@ -101,6 +122,9 @@ unsafe impl LinearMemory for WindowMemory {
     }
 
     fn grow_to(&mut self, bytes: usize) -> wasmtime::Result<()> {
+        if !may_grow(bytes.saturating_sub(self.byte_size())) {
+            return Err(wasmtime::Error::msg(OVER_LIMIT));
+        }
         let grown = self.0.window.get().grow_to(bytes as u64);
         grown.map_err(|error| wasmtime::Error::msg(describe(error)))?;
         self.0.bytes.store(bytes, Relaxed);

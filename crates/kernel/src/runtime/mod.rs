@@ -13,8 +13,16 @@ mod state;
 pub(crate) mod trap;
 mod wasi;
 
+use ukernel_abi::message::Limits;
+
 pub(crate) use abi::configure_spawn;
 pub(crate) use engine::{Loaded, load};
 pub(crate) use instance::{Instance, RunError};
 pub(crate) use interrupt::list_words as list_interrupt_words;
 pub(crate) use state::interrupt;
+
+/// What instances may use from now on.
+pub(crate) fn limit(limits: &Limits) {
+    memory::limit(limits.memory_bytes);
+    abi::limit_tasks(limits.tasks);
+}

@@ -1,6 +1,7 @@
 //! The system calls a VM process may make, by number and, where it matters, argument.
 //! Any other ends the process with SIGSYS.
 
+use crate::snapshot::scan::PAGEMAP_SCAN;
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule, TargetArch, apply_filter,
@@ -75,7 +76,10 @@ pub(super) fn restrict() -> Result<(), String> {
 fn compile() -> Result<BpfProgram, seccompiler::BackendError> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         PLAIN.iter().map(|call| (*call, Vec::new())).collect();
-    rules.insert(libc::SYS_ioctl, one_of(1, KVM_REQUESTS)?);
+    rules.insert(
+        libc::SYS_ioctl,
+        one_of(1, &[KVM_REQUESTS, &[PAGEMAP_SCAN]].concat())?,
+    );
     rules.insert(libc::SYS_fcntl, one_of(1, FCNTL_OPERATIONS)?);
     rules.insert(libc::SYS_mmap, vec![not_executable()?]);
     rules.insert(libc::SYS_mprotect, vec![not_executable()?]);

@@ -5,6 +5,7 @@
 //! memfd; those of a fork are the ones it wrote ([`pages`]).
 
 pub mod pages;
+pub(crate) mod scan;
 pub mod vcpu;
 pub mod working_set;
 

@@ -7,6 +7,7 @@ mod observe;
 mod task;
 
 pub(crate) use task::configure as configure_spawn;
+pub(super) use task::limit as limit_tasks;
 
 use super::state::State;
 use crate::files::FileError;

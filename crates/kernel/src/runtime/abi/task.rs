@@ -5,12 +5,13 @@ use crate::local::Local;
 use crate::runtime::engine::Loaded;
 use crate::runtime::instance::{Instance, RunError};
 use crate::runtime::state::{Context, is_interrupted, take_interrupt};
-use crate::{clock, files, task};
+use crate::{channel, clock, files, task};
 use alloc::boxed::Box;
+use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use ukernel_abi::message::{Mode, Outcome};
+use ukernel_abi::message::{GuestMessage, LogLevel, Mode, Outcome};
 
 /// Most tasks a workload may ever have started in one VM.
 const MAX_SPAWNED: usize = 8;
@@ -24,16 +25,31 @@ const FAILED: i32 = 1;
 struct Spawned {
     loaded: Option<Arc<Loaded>>,
     exits: Vec<Option<i32>>,
+    /// Most tasks alive at once, the first one included.
+    max_alive: u32,
 }
 
 static SPAWNED: Local<Spawned> = Local::new(Spawned {
     loaded: None,
     exits: Vec::new(),
+    max_alive: u32::MAX,
 });
+
+impl Spawned {
+    fn has_room(&self) -> bool {
+        let alive = 1 + self.exits.iter().filter(|exit| exit.is_none()).count();
+        self.exits.len() < MAX_SPAWNED && (alive as u64) < u64::from(self.max_alive)
+    }
+}
 
 /// Lets `spawn` make instances of this component.
 pub(crate) fn configure(loaded: Arc<Loaded>) {
     SPAWNED.get().loaded = Some(loaded);
+}
+
+/// Sets how many tasks may be alive at once. Those that are stay.
+pub(in crate::runtime) fn limit(max_alive: u32) {
+    SPAWNED.get().max_alive = max_alive;
 }
 
 pub(super) fn link(interface: &mut Interface<'_>) -> wasmtime::Result<()> {
@@ -73,7 +89,7 @@ fn spawn(execution: u32, path: String, args: Vec<String>) -> Result<u32, AbiErro
     let (loaded, id) = {
         let mut spawned = SPAWNED.get();
         let loaded = spawned.loaded.clone().ok_or(AbiError::Unsupported)?;
-        if spawned.exits.len() >= MAX_SPAWNED {
+        if !spawned.has_room() {
             return Err(AbiError::Limit);
         }
         spawned.exits.push(None);
@@ -104,7 +120,13 @@ fn run(loaded: &Loaded, execution: u32, path: String, source: Vec<u8>, args: Vec
     match ran {
         Ok(Outcome::Exited { code, .. }) | Err(RunError::Exited(code)) => code,
         Ok(Outcome::Exception { .. } | Outcome::Interrupted) => FAILED,
-        Ok(Outcome::Trapped { .. }) | Err(RunError::Trapped(_)) => TRAPPED,
+        Ok(Outcome::Trapped { reason }) | Err(RunError::Trapped(reason)) => {
+            channel::say(&GuestMessage::Log {
+                level: LogLevel::Error,
+                message: format!("a task trapped: {reason}"),
+            });
+            TRAPPED
+        }
     }
 }
 

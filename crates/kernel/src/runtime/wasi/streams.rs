@@ -3,9 +3,9 @@
 
 use super::Wasi;
 use super::io::{IoError, Pollable};
-use crate::channel;
 use crate::files::{FileError, NodeId, TREE};
 use crate::runtime::state::{Context, forget};
+use crate::{output, service};
 use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -83,7 +83,7 @@ fn write(
     let execution = context.data().execution;
     let written = match context.data_mut().table.get_mut(&stream)? {
         OutputStream::Standard(which) => {
-            channel::output(execution, *which, &bytes);
+            output::print(execution, *which, &bytes);
             Ok(())
         }
         OutputStream::File(node, offset) => {
@@ -99,6 +99,7 @@ fn write(
                 .and_then(|status| tree.write(*node, status.bytes, &bytes))
         }
     };
+    service::report_growth();
     match written {
         Ok(()) => Ok((Ok(()),)),
         Err(error) => failed(&mut context, error),

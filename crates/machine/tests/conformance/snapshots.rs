@@ -1,0 +1,120 @@
+//! Snapshots of forks, and machines restored from them.
+
+use crate::Behaviour;
+use crate::ground::{DONE, Ground, LONG, fork, greet, run, value};
+use std::collections::HashSet;
+use std::fs;
+use std::path::Path;
+use tempfile::TempDir;
+use ukernel_abi::message::Limits;
+use ukernel_machine::guest::Guest;
+use ukernel_machine::{Machine, Template};
+
+pub const BEHAVIOURS: &[Behaviour] = &[
+    ("snapshots_the_machine_goes_on_as_it_was", goes_on),
+    ("snapshots_a_restored_machine_has_the_state", has_state),
+    ("snapshots_restored_machines_are_individuals", individuals),
+    ("snapshots_of_a_restored_machine_work", again),
+    ("snapshots_that_are_damaged_are_refused", damaged),
+];
+
+fn snapshot(machine: &mut dyn Machine, guest: Guest) -> TempDir {
+    drop(guest);
+    let folder = tempfile::tempdir().expect("folder");
+    machine.snapshot(folder.path()).expect("a snapshot");
+    folder
+}
+
+fn restore(template: &dyn Template, folder: &Path) -> (Box<dyn Machine>, Guest) {
+    let restored = template.restore(folder, Limits::NONE);
+    let mut machine = restored.expect("a restored machine");
+    let guest = greet(machine.as_mut());
+    (machine, guest)
+}
+
+fn goes_on(ground: &Ground) {
+    let template = ground.template("import random");
+    let (mut machine, mut guest) = fork(template.as_ref());
+    let code = "random.seed(1); twin = random.Random(1); x = [1, 2]";
+    assert_eq!(run(&mut guest, code).outcome, DONE);
+    for _ in 0..2 {
+        let _folder = snapshot(machine.as_mut(), guest);
+        guest = greet(machine.as_mut());
+        assert_eq!(value(&mut guest, "x"), "[1, 2]");
+        assert_eq!(
+            value(&mut guest, "random.random() == twin.random()"),
+            "True"
+        );
+    }
+}
+
+fn has_state(ground: &Ground) {
+    let template = ground.template("base = 1");
+    let (mut machine, mut guest) = fork(template.as_ref());
+    let code = "x = list(range(100000))\nopen('/tmp/f', 'w').write('kept')";
+    assert_eq!(run(&mut guest, code).outcome, DONE);
+    let folder = snapshot(machine.as_mut(), guest);
+    let mut guest = greet(machine.as_mut());
+    assert_eq!(run(&mut guest, "x = 'later'").outcome, DONE);
+    drop((guest, machine));
+    let (_machine, mut guest) = restore(template.as_ref(), folder.path());
+    drop(folder);
+    assert_eq!(value(&mut guest, "(base, sum(x))"), "(1, 4999950000)");
+    assert_eq!(guest.read_file("/tmp/f", 10).expect("read"), b"kept");
+}
+
+fn individuals(ground: &Ground) {
+    let template = ground.template("import os, random, uuid");
+    let (mut machine, mut guest) = fork(template.as_ref());
+    assert_eq!(run(&mut guest, "random.random()").outcome, DONE);
+    let folder = snapshot(machine.as_mut(), guest);
+    let guest = greet(machine.as_mut());
+    let one = restore(template.as_ref(), folder.path());
+    let two = restore(template.as_ref(), folder.path());
+    let mut seen = HashSet::new();
+    for (_machine, mut guest) in [(machine, guest), one, two] {
+        for source in ["os.urandom(16).hex()", "random.random()", "uuid.uuid4()"] {
+            let drawn = value(&mut guest, source);
+            assert!(seen.insert(drawn), "{source} came twice");
+        }
+    }
+}
+
+fn again(ground: &Ground) {
+    let template = ground.template("x = 0");
+    let (mut machine, mut guest) = fork(template.as_ref());
+    for n in 1..4 {
+        assert_eq!(run(&mut guest, "x += 1").outcome, DONE);
+        let folder = snapshot(machine.as_mut(), guest);
+        (machine, guest) = restore(template.as_ref(), folder.path());
+        assert_eq!(value(&mut guest, "x"), n.to_string());
+    }
+}
+
+fn damaged(ground: &Ground) {
+    let template = ground.template("x = 0");
+    let (mut machine, mut guest) = fork(template.as_ref());
+    assert_eq!(run(&mut guest, "x = 1").outcome, DONE);
+    let folder = snapshot(machine.as_mut(), guest);
+    let try_restore = || {
+        let restored = template.restore(folder.path(), Limits::NONE);
+        restored.map(drop)
+    };
+    for entry in fs::read_dir(folder.path()).expect("folder") {
+        let path = entry.expect("entry").path();
+        let whole = fs::read(&path).expect("read");
+        let mut flipped = whole.clone();
+        flipped[0] ^= 0x10;
+        let mut shorter = whole.clone();
+        shorter.truncate(whole.len() / 2);
+        for (what, bytes) in [("empty", &vec![]), ("cut", &shorter), ("flipped", &flipped)] {
+            fs::write(&path, bytes).expect("write");
+            assert!(try_restore().is_err(), "{what} {}", path.display());
+        }
+        fs::remove_file(&path).expect("remove");
+        assert!(try_restore().is_err(), "without {}", path.display());
+        fs::write(&path, whole).expect("write");
+    }
+    try_restore().expect("whole again");
+    greet(machine.as_mut()).ping(LONG).expect("it lives on");
+}
