@@ -12,6 +12,7 @@ mod files;
 mod ground;
 mod hostile;
 mod lifecycle;
+mod shell;
 mod templates;
 
 use ground::{Artifacts, Ground};
@@ -28,6 +29,7 @@ fn behaviours() -> impl Iterator<Item = Behaviour> {
         lifecycle::BEHAVIOURS,
         ending::BEHAVIOURS,
         hostile::BEHAVIOURS,
+        shell::BEHAVIOURS,
         templates::BEHAVIOURS,
     ]
     .into_iter()
