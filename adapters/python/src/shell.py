@@ -6,6 +6,7 @@ No part of this module knows of components, so it is tested with any Python.
 """
 
 import asyncio
+import dataclasses
 import os
 import sys
 
@@ -29,17 +30,48 @@ LIMITS = ExecutionLimits(
     max_sed_iterations=UNLIMITED,
 )
 
+# What sends errors along with output, for each way to send output to a file.
+BOTH = {">": "&>", ">|": "&>", ">>": "&>>"}
+
 # What ends a script, other than its last statement; all carry output that was made before.
 ENDINGS = (ExitError, errors.ErrexitError, errors.NounsetError, errors.BadSubstitutionError, errors.ReturnError)
 
 
 class Session(Interpreter):
-    """just-bash's interpreter, which would run `command &` in the foreground without a word."""
+    """just-bash's interpreter, but for two things it does wrong without a word.
+
+    It would run `command &` in the foreground, and send errors of `> FILE 2>&1` past the file.
+    """
+
+    async def execute_command(self, node, stdin):
+        redirections = getattr(node, "redirections", None)
+        if redirections:
+            node = dataclasses.replace(node, redirections=type(redirections)(merged(redirections)))
+        return await super().execute_command(node, stdin)
 
     async def execute_statement(self, node):
         if node.background:
             return shell_absent.BACKGROUND
         return await super().execute_statement(node)
+
+
+def merged(redirections):
+    """The same with `&> FILE` for `> FILE 2>&1`."""
+    result = []
+    for redirection in redirections:
+        last = result[-1] if result else None
+        if is_error_to_output(redirection) and last is not None and last.fd in (None, 1) and last.operator in BOTH:
+            result[-1] = dataclasses.replace(last, operator=BOTH[last.operator], fd=None)
+        else:
+            result.append(redirection)
+    return result
+
+
+def is_error_to_output(redirection):
+    """Whether it is `2>&1`."""
+    if redirection.fd != 2 or redirection.operator != ">&":
+        return False
+    return [getattr(part, "value", None) for part in getattr(redirection.target, "parts", ())] == ["1"]
 
 
 def new_session():
