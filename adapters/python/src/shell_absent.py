@@ -7,6 +7,7 @@ REASONS = {
     "it has no processes": ["bg", "disown", "fg", "jobs", "kill", "nohup", "ps", "top"],
     "packages are fixed when the image is built": ["apt", "apt-get", "npm", "pip", "pip3"],
     "a package it needs is not bundled": ["html-to-markdown"],
+    "the interpreter does not do it": ["trap"],
 }
 
 BACKGROUND = ExecResult(stderr="bash: &: background jobs are not available in this guest\n", exit_code=1)
