@@ -14,6 +14,8 @@ ABSENT = {
     "aiofiles.os": [],
     "aiohttp": [],
     "aiohttp.abc": ["AbstractResolver", "ResolveResult"],
+    "bz2": [],
+    "lzma": [],
     "nest_asyncio": [],
 }
 
