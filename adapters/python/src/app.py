@@ -12,6 +12,7 @@ import identity
 import interrupt
 import library
 import program
+import shell
 import streams
 from wit_world import exports
 from wit_world.exports import runtime
@@ -41,6 +42,8 @@ class Runtime(exports.Runtime):
     def run(request):
         try:
             interrupt.running = True
+            if request.mode == runtime.Mode.SHELL:
+                return shell.run(request.source, request.args)
             return program.run(request.name, request.source, request.args, request.mode == runtime.Mode.PROMPT)
         except KeyboardInterrupt:
             # It came while the program's end was being reported.

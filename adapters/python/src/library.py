@@ -17,6 +17,7 @@ BUNDLED = [
     "jinja2",
     "jinja2.ext",
     "jinja2.sandbox",
+    "just_bash",
     "markupsafe",
     "more_itertools",
     "six",
@@ -92,6 +93,8 @@ def load():
         for module in pkgutil.walk_packages(getattr(package, "__path__", []), name + "."):
             if not module.name.endswith("__main__"):
                 attempt(module.name)
+    # First: of just-bash only this module knows how.
+    importlib.import_module("shell_import")
     for name in BUNDLED:
         importlib.import_module(name)
 

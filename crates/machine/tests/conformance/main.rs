@@ -13,6 +13,7 @@ mod ground;
 mod hostile;
 mod lifecycle;
 mod limits;
+mod shell;
 mod snapshots;
 mod templates;
 
@@ -30,6 +31,7 @@ fn behaviours() -> impl Iterator<Item = Behaviour> {
         lifecycle::BEHAVIOURS,
         ending::BEHAVIOURS,
         hostile::BEHAVIOURS,
+        shell::BEHAVIOURS,
         templates::BEHAVIOURS,
         limits::BEHAVIOURS,
         snapshots::BEHAVIOURS,

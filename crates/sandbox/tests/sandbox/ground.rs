@@ -114,12 +114,6 @@ impl Ground {
         let vms = VmManager::start(template, &config).expect("a pool");
         SessionManager::open(root, vms, config).expect("a manager")
     }
-
-    /// Whether no VM process is left.
-    pub fn is_clean(self) -> Result<(), Failed> {
-        drop(self.runtime);
-        Ok(())
-    }
 }
 
 /// Whether this is the embedded VMM, which alone can do some things.

@@ -149,7 +149,7 @@ fn streams(ground: &Ground) {
         let result = lab.execute_code(code, &context).await.expect("it runs");
         assert_eq!(result.output.stdout, "a b\n");
         assert_eq!(result.output.stderr, "e\n");
-        let pieces = pieces.lock().expect("pieces");
+        let pieces = pieces.lock().expect("pieces").clone();
         assert!(
             pieces.contains(&(Stream::Stderr, b"e\n".to_vec())),
             "{pieces:?}"
