@@ -112,6 +112,9 @@ pub enum VmmError {
     /// The VM's process refused a command.
     #[error("VM process: {0}")]
     Remote(String),
+    /// The VM's process refused a command that it may follow later, once its guest has gone on.
+    #[error("VM process: {0}")]
+    NotNow(String),
 }
 
 impl VmmError {

@@ -147,7 +147,7 @@ impl KvmMachine {
             self.process.pause()?;
             match self.process.snapshot(pages) {
                 Ok(snapshot) => return Ok(snapshot),
-                Err(VmmError::Remote(_)) if began.elapsed() < SETTLE_TIMEOUT => {}
+                Err(VmmError::NotNow(_)) if began.elapsed() < SETTLE_TIMEOUT => {}
                 Err(error) => return Err(error.into()),
             }
             self.process.resume()?;
@@ -167,7 +167,7 @@ impl Machine for KvmMachine {
             match self.process.attach_channel(far) {
                 Ok(()) => return Ok(near),
                 // The guest has not yet heard that the channel before was closed.
-                Err(VmmError::Remote(_)) if began.elapsed() < SETTLE_TIMEOUT => {
+                Err(VmmError::NotNow(_)) if began.elapsed() < SETTLE_TIMEOUT => {
                     std::thread::sleep(Duration::from_millis(1));
                 }
                 Err(error) => return Err(error.into()),

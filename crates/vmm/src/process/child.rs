@@ -112,6 +112,9 @@ impl Process {
             }
             match self.follow(command, files) {
                 Ok(reply) => self.reply(reply)?,
+                Err(Refusal::Error(error @ VmmError::WrongMoment { .. })) => {
+                    self.reply(Reply::NotNow(error.to_string()))?;
+                }
                 Err(Refusal::Error(error)) => self.reply(Reply::Failed(error.to_string()))?,
                 Err(Refusal::Ended(reason)) => return self.end(reason),
             }

@@ -34,6 +34,7 @@ impl VmProcess {
         }
         match self.answer(name)? {
             Reply::Failed(cause) => Err(VmmError::Remote(cause)),
+            Reply::NotNow(cause) => Err(VmmError::NotNow(cause)),
             reply => Ok(reply),
         }
     }

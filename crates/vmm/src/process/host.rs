@@ -135,7 +135,7 @@ impl VmProcess {
     /// Gives the VM a channel: the guest's end of a Unix stream socket pair.
     ///
     /// # Errors
-    /// [`VmmError::Remote`] if it has one, and those of every command.
+    /// [`VmmError::NotNow`] if it has one, and those of every command.
     pub fn attach_channel(&mut self, channel: OwnedFd) -> Result<()> {
         self.done("AttachChannel", &Command::AttachChannel, &[channel.as_fd()])
     }
@@ -163,7 +163,7 @@ impl VmProcess {
     /// a [`Template`](crate::Template), which ends this VM, or copy it before resuming.
     ///
     /// # Errors
-    /// [`VmmError::Remote`] if the VM runs or its channel is open, and those of every
+    /// [`VmmError::NotNow`] if the VM runs or its channel is open, and those of every
     /// command.
     pub fn snapshot(&mut self, pages: Option<&File>) -> Result<Snapshot> {
         let command = Command::Snapshot {

@@ -135,6 +135,8 @@ pub enum Reply {
     Stats(Stats),
     /// The command was not followed; the VM is as it was.
     Failed(String),
+    /// The same, because it was not the moment for it: it may be, later.
+    NotNow(String),
 }
 
 /// Said by a VM process.
