@@ -93,8 +93,10 @@ pub trait Machine: Send {
         Ok(false)
     }
 
-    /// Writes what the machine has become since it was forked into an empty folder, for
-    /// [`Template::restore`]; the machine goes on. Its channel must have been dropped.
+    /// Writes what the machine has become since it was forked into a folder, for
+    /// [`Template::restore`]; the machine goes on, and so does its channel, on which nothing may
+    /// be under way. A snapshot that is in the folder already is overwritten, which costs less
+    /// than making its files anew.
     ///
     /// # Errors
     /// The machine has ended, was not forked from a template, or the folder cannot be
@@ -145,6 +147,19 @@ pub trait Template: Send + Sync {
     /// # Errors
     /// The files are not those of a snapshot of a fork of this template.
     fn restore(&self, folder: &Path, limits: Limits) -> Result<Box<dyn Machine>>;
+
+    /// Starts one process ahead, for a machine to come, unless `enough` wait already. Whether
+    /// it did. Backends that cannot do nothing, and failing is no error: see
+    /// [`Backend::prepare`].
+    fn prepare(&self, enough: usize) -> bool {
+        let _ = enough;
+        false
+    }
+
+    /// How many processes wait to become machines.
+    fn prepared(&self) -> usize {
+        0
+    }
 
     /// Learns from one fork, which `exercise` puts to typical use, what forks need first.
     /// Backends that cannot learn do nothing.

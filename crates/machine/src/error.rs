@@ -18,6 +18,9 @@ pub enum MachineError {
         /// Why, and what to do.
         cause: String,
     },
+    /// This machine cannot do it.
+    #[error("{0}")]
+    Unsupported(&'static str),
     /// The embedded VMM.
     #[error(transparent)]
     Vmm(#[from] ukernel_vmm::VmmError),

@@ -17,6 +17,7 @@ mod greeting;
 pub mod guest;
 pub mod kvm;
 pub mod probe;
+mod spares;
 
 pub use backend::{Backend, BackendKind, Machine, MachineSpec, MachineStats, Template};
 pub use channel::Channel;

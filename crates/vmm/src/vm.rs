@@ -156,12 +156,14 @@ impl Vm {
     }
 
     /// The state of the VM, which goes on from there when run again. Its memory is the
-    /// caller's to keep: nothing may run it in between.
+    /// caller's to keep: nothing may run it in between. No state has a channel in it: a guest
+    /// restored from one saved while its channel is open (`may_be_open`) hears that it is gone
+    /// from the next one.
     ///
     /// # Errors
-    /// [`VmmError::WrongMoment`] while a channel is open, [`VmmError::Kvm`].
-    pub fn save(&mut self) -> Result<VmState> {
-        if self.devices.transport.vsock.is_connected() {
+    /// [`VmmError::WrongMoment`] while a channel is open that may not be, [`VmmError::Kvm`].
+    pub fn save(&mut self, may_be_open: bool) -> Result<VmState> {
+        if !may_be_open && self.devices.transport.vsock.is_connected() {
             return Err(VmmError::WrongMoment {
                 command: "a snapshot",
                 cause: "the channel is open; close it, and let the guest take what it was sent",

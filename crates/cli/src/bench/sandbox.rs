@@ -64,7 +64,7 @@ impl Bench {
         loop {
             tokio::time::sleep(REST).await;
             let metrics = self.manager.pool_metrics();
-            if metrics.ready >= metrics.target && metrics.cleanup_queue == 0 {
+            if metrics.ready >= metrics.target && metrics.blank >= 8 && metrics.cleanup_queue == 0 {
                 return;
             }
         }

@@ -29,10 +29,8 @@ const AGAIN: Duration = Duration::from_millis(2);
 const MAX_LINE_BYTES: usize = 32;
 
 /// Forks are made from templates only, for now.
-pub(super) const NO_SNAPSHOTS: MachineError = MachineError::Unavailable {
-    backend: "a snapshot of a Firecracker machine",
-    cause: String::new(),
-};
+pub(super) const NO_SNAPSHOTS: MachineError =
+    MachineError::Unsupported("the firecracker backend has no snapshots of forks: use kvm");
 
 /// A machine of Firecracker.
 #[derive(Debug)]

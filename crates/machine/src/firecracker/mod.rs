@@ -22,9 +22,10 @@ mod starter;
 mod tail;
 mod template;
 
+use crate::spares::Spares;
 use crate::{Backend, BackendKind, Machine, MachineError, MachineSpec, Result, Template};
 use std::path::{Path, PathBuf, absolute};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use machine::FirecrackerMachine;
 use process::Process;
@@ -42,8 +43,8 @@ struct Shared {
     program: PathBuf,
     run_dir: PathBuf,
     starter: Starter,
-    /// A process started ahead of need.
-    spare: Mutex<Option<Process>>,
+    /// Processes that have been told nothing.
+    spares: Spares<Process>,
     /// Frequency of the time-stamp counter guests see, in kHz.
     tsc_khz: OnceLock<u32>,
 }
@@ -51,17 +52,12 @@ struct Shared {
 impl Shared {
     /// A process that takes requests and has been told nothing.
     fn process(&self) -> Result<Process> {
-        let spare = self
-            .spare
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        let mut process = match spare {
-            Some(process) => process,
-            None => Process::spawn(self)?,
-        };
-        process.wait_ready()?;
-        Ok(process)
+        let is_ready = |process: &mut Process| process.wait_ready();
+        self.spares.take(|| Process::spawn(self), is_ready)
+    }
+
+    fn prepare(&self, enough: usize) -> bool {
+        self.spares.add(enough, || Process::spawn(self))
     }
 
     fn tsc_khz(&self) -> Result<u32> {
@@ -88,7 +84,7 @@ impl Firecracker {
                 program: whole_path(&program)?,
                 run_dir: whole_path(&run_dir)?,
                 starter: Starter::new()?,
-                spare: Mutex::new(None),
+                spares: Spares::default(),
                 tsc_khz: OnceLock::new(),
             }),
         })
@@ -101,14 +97,7 @@ impl Backend for Firecracker {
     }
 
     fn prepare(&self) {
-        let mut spare = self
-            .shared
-            .spare
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if spare.is_none() {
-            *spare = Process::spawn(&self.shared).ok();
-        }
+        self.shared.prepare(1);
     }
 
     fn boot(&self, spec: &MachineSpec) -> Result<Box<dyn Machine>> {

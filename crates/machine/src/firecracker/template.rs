@@ -115,6 +115,14 @@ impl Template for FirecrackerTemplate {
         Err(super::machine::NO_SNAPSHOTS)
     }
 
+    fn prepare(&self, enough: usize) -> bool {
+        self.shared.prepare(enough)
+    }
+
+    fn prepared(&self) -> usize {
+        self.shared.spares.count()
+    }
+
     fn save(&self, folder: &Path) -> Result<()> {
         let failed =
             |error| MachineError::io(format!("writing a template to {}", folder.display()), error);

@@ -3,18 +3,20 @@
 mod template;
 
 use crate::greeting::Greeting;
+use crate::spares::Spares;
 use crate::{
     Backend, BackendKind, Channel, Ending, Machine, MachineError, MachineSpec, MachineStats,
     Result, Template,
 };
 use std::fs::File;
+use std::io::{Seek, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use ukernel_vmm::jail::JailReport;
-use ukernel_vmm::{BootConfig, Launcher, LauncherOptions, Snapshot, VmProcess, VmmError};
+use ukernel_vmm::{BootConfig, Launcher, LauncherOptions, VmProcess, VmmError};
 
 use template::KvmTemplate;
 
@@ -30,24 +32,26 @@ pub struct Kvm {
 #[derive(Debug)]
 struct Shared {
     launcher: Launcher,
-    /// A blank process started ahead of need.
-    spare: Mutex<Option<VmProcess>>,
+    /// Blank processes.
+    spares: Spares<VmProcess>,
 }
 
 impl Shared {
     /// A blank process, ready to be told what to run.
     fn process(&self) -> Result<VmProcess> {
-        let spare = self
-            .spare
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        let mut process = match spare {
-            Some(process) => process,
-            None => VmProcess::spawn(&self.launcher)?,
+        let is_ready = |process: &mut VmProcess| {
+            process.wait_ready()?;
+            Ok(())
         };
-        process.wait_ready()?;
-        Ok(process)
+        self.spares.take(|| self.start(), is_ready)
+    }
+
+    fn prepare(&self, enough: usize) -> bool {
+        self.spares.add(enough, || self.start())
+    }
+
+    fn start(&self) -> Result<VmProcess> {
+        Ok(VmProcess::spawn(&self.launcher)?)
     }
 }
 
@@ -59,7 +63,7 @@ impl Kvm {
     pub fn new(options: LauncherOptions) -> Result<Self> {
         let shared = Shared {
             launcher: Launcher::new(options)?,
-            spare: Mutex::new(None),
+            spares: Spares::default(),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -84,14 +88,7 @@ impl Backend for Kvm {
     }
 
     fn prepare(&self) {
-        let mut spare = self
-            .shared
-            .spare
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if spare.is_none() {
-            *spare = VmProcess::spawn(&self.shared.launcher).ok();
-        }
+        self.shared.prepare(1);
     }
 
     fn boot(&self, spec: &MachineSpec) -> Result<Box<dyn Machine>> {
@@ -125,6 +122,10 @@ impl Backend for Kvm {
     }
 }
 
+const NOT_FORKED: MachineError = MachineError::Unsupported(
+    "a machine that was booted has no snapshots: make it a template, and fork that",
+);
+
 /// A machine of the embedded VMM.
 #[derive(Debug)]
 struct KvmMachine {
@@ -138,15 +139,15 @@ struct KvmMachine {
 }
 
 impl KvmMachine {
-    /// Pauses the machine at a moment when its guest knows that the channel is closed, as a
-    /// snapshot has no connections in it, and takes one. `pages` as for [`VmProcess::snapshot`].
-    fn settle(&mut self, pages: Option<&File>) -> Result<Snapshot> {
+    /// Pauses the machine at a moment when its guest knows that the channel is closed: no fork
+    /// of a template shall have to hear of it.
+    fn settle(&mut self) -> Result<()> {
         drop(self.channel.take());
         let began = Instant::now();
         loop {
             self.process.pause()?;
-            match self.process.snapshot(pages) {
-                Ok(snapshot) => return Ok(snapshot),
+            match self.process.snapshot(None) {
+                Ok(_) => return Ok(()),
                 Err(VmmError::NotNow(_)) if began.elapsed() < SETTLE_TIMEOUT => {}
                 Err(error) => return Err(error.into()),
             }
@@ -188,15 +189,27 @@ impl Machine for KvmMachine {
     }
 
     fn snapshot(&mut self, folder: &Path) -> Result<()> {
-        let pages = create(&folder.join(template::PAGES_FILE))?;
-        let taken = self.settle(Some(&pages));
+        if self.image.is_some() {
+            return Err(NOT_FORKED);
+        }
+        let path = folder.join(template::PAGES_FILE);
+        let mut pages = open_over(&path)?;
+        self.process.pause()?;
+        let taken = self.process.snapshot(Some(&pages));
         self.process.resume()?;
-        template::write(folder, template::STATE_FILE, &taken?.state)
+        let state = taken?.state;
+        // The VM's process has moved the position both have.
+        cut(&mut pages, &path)?;
+        let path = folder.join(template::STATE_FILE);
+        let mut file = open_over(&path)?;
+        file.write_all(&state)
+            .map_err(|error| MachineError::io(format!("writing {}", path.display()), error))?;
+        cut(&mut file, &path)
     }
 
     fn into_template(mut self: Box<Self>) -> Result<Box<dyn Template>> {
         let image = self.image.take();
-        self.settle(None)?;
+        self.settle()?;
         Ok(Box::new(KvmTemplate::from_process(
             self.process,
             image,
@@ -229,6 +242,24 @@ impl Machine for KvmMachine {
 fn create(path: &Path) -> Result<File> {
     File::create_new(path)
         .map_err(|error| MachineError::io(format!("creating {}", path.display()), error))
+}
+
+/// Cuts a file where it stands.
+fn cut(file: &mut File, path: &Path) -> Result<()> {
+    file.stream_position()
+        .and_then(|end| file.set_len(end))
+        .map_err(|error| MachineError::io(format!("cutting {}", path.display()), error))
+}
+
+/// Opens a file to be written from its start and then [`cut`]. Cutting it first would have file
+/// systems write it to the disk when it is closed.
+fn open_over(path: &Path) -> Result<File> {
+    File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(|error| MachineError::io(format!("opening {}", path.display()), error))
 }
 
 fn open(path: &Path) -> Result<File> {

@@ -83,6 +83,14 @@ impl Template for KvmTemplate {
         Ok(Box::new(self.start(limits, Some((&pages, &state)))?))
     }
 
+    fn prepare(&self, enough: usize) -> bool {
+        self.shared.prepare(enough)
+    }
+
+    fn prepared(&self) -> usize {
+        self.shared.spares.count()
+    }
+
     fn train(&mut self, exercise: &mut dyn FnMut(&mut dyn Machine) -> Result<()>) -> Result<()> {
         let mut machine = self.start(Limits::NONE, None)?;
         exercise(&mut machine)?;

@@ -161,6 +161,7 @@ impl SessionManager {
                     Some(id) => state.snapshot_origin(id)?,
                     None => state.origin()?,
                 };
+                origin.check()?;
                 (0..count)
                     .map(|_| begin_copy(&root, &origin))
                     .collect::<Result<Vec<_>>>()
@@ -395,6 +396,12 @@ impl SessionManager {
     #[must_use]
     pub fn pool_metrics(&self) -> PoolMetrics {
         self.inner.vms.metrics()
+    }
+
+    /// Processes of the ready VMs.
+    #[must_use]
+    pub fn ready_processes(&self) -> Vec<u32> {
+        self.inner.vms.ready_processes()
     }
 
     /// The configuration.

@@ -113,7 +113,7 @@ fn sweep(folder: &Path, record: &Record) -> Result<()> {
     for entry in fs::read_dir(folder).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        let is_stale = name.starts_with(".unfinished-")
+        let is_stale = name.starts_with(stored::UNFINISHED)
             || (name.starts_with("checkpoint-") && Some(name.as_str()) != checkpoint);
         if is_stale {
             stored::remove(&entry.path()).map_err(failed)?;

@@ -98,7 +98,7 @@ impl State {
                 limit: most.into(),
             });
         }
-        let Origin { stored, after } = self.origin()?;
+        let Origin { stored, after, .. } = self.origin()?;
         let id = SnapshotId::random();
         if let Some((folder, _)) = &stored {
             let parent = self.folder.join(FOLDER);
@@ -130,18 +130,14 @@ impl State {
         let origin = self.snapshot_origin(id)?;
         let label = id.to_string();
         let before = self.record.parent.replace(id);
-        let stored = origin.stored.as_ref();
-        let gone = self.go_to(
-            stored.map(|(folder, seal)| (folder.as_path(), seal)),
-            &label,
-        );
+        let gone = self.go_to(&origin, &label);
         if gone.is_err() {
             self.record.parent = before;
         }
         gone
     }
 
-    /// A snapshot to start from, if it is still what was stored.
+    /// A snapshot to start from.
     pub(super) fn snapshot_origin(&self, id: SnapshotId) -> Result<Origin> {
         let snapshot = self
             .record
@@ -150,12 +146,10 @@ impl State {
             .find(|snapshot| snapshot.id == id)
             .ok_or_else(|| SandboxError::NoSnapshot(id.to_string()))?;
         let folder = self.snapshot_folder(id);
-        if let Some(seal) = &snapshot.seal {
-            seal.check(&folder, &format!("snapshot {}", snapshot.name))?;
-        }
         Ok(Origin {
             stored: snapshot.seal.clone().map(|seal| (folder, seal)),
             after: snapshot.after,
+            what: format!("snapshot {}", snapshot.name),
         })
     }
 

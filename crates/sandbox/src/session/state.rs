@@ -28,6 +28,9 @@ use ukernel_machine::guest::{Ended, Program};
 /// How long an interrupted execution may take to end before its VM is.
 const INTERRUPT_GRACE: Duration = Duration::from_secs(5);
 
+/// A stored state larger than this is checked while a VM is started from it.
+const CHECK_BESIDE_BYTES: u64 = 1 << 20;
+
 /// An execution as it was asked for.
 pub(super) struct Request {
     pub(super) mode: Mode,
@@ -43,6 +46,18 @@ pub(super) struct Request {
 pub(super) struct Origin {
     pub(super) stored: Option<(PathBuf, Seal)>,
     pub(super) after: u64,
+    /// What it is, for people.
+    pub(super) what: String,
+}
+
+impl Origin {
+    /// Refuses one that is not what was stored.
+    pub(super) fn check(&self) -> Result<()> {
+        match &self.stored {
+            Some((folder, seal)) => seal.check(folder, &self.what),
+            None => Ok(()),
+        }
+    }
 }
 
 pub(super) struct State {
@@ -242,10 +257,34 @@ impl State {
             None => self.vms.allocate(),
             Some(checkpoint) => {
                 let folder = self.folder.join(&checkpoint.folder);
-                checkpoint.seal.check(&folder, "the checkpoint")?;
-                self.vms.restore(&folder)
+                self.start_from(&folder, &checkpoint.seal, "the checkpoint")
             }
         }
+    }
+
+    /// A VM as it was stored, if that is still what was stored.
+    fn start_from(&self, folder: &Path, seal: &Seal, what: &str) -> Result<Vm> {
+        if seal.bytes < CHECK_BESIDE_BYTES {
+            seal.check(folder, what)?;
+            return self.vms.restore(folder);
+        }
+        // A VM of damaged files harms nobody in the moment it has before the checksum is known.
+        std::thread::scope(|scope| {
+            let check = scope.spawn(|| seal.check(folder, what));
+            let vm = self.vms.restore(folder);
+            let checked = check
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            match (checked, vm) {
+                (Ok(()), vm) => vm,
+                (Err(damaged), vm) => {
+                    if let Ok(vm) = vm {
+                        self.vms.end(vm);
+                    }
+                    Err(damaged)
+                }
+            }
+        })
     }
 
     /// Makes the VM ready, so that what is wrong with it is heard now and the first command
@@ -319,7 +358,7 @@ impl State {
             && (saved.is_err() || Some(&unneeded) != new.as_ref())
         {
             // What stays behind is removed with the session.
-            let _ = stored::remove(&self.folder.join(unneeded));
+            let _ = stored::retire(&self.folder.join(unneeded));
         }
         saved
     }
@@ -332,17 +371,18 @@ impl State {
         Ok(Origin {
             stored: stored.map(|stored| (self.folder.join(&stored.folder), stored.seal.clone())),
             after: self.checkpointed(),
+            what: "the checkpoint".to_owned(),
         })
     }
 
     /// Goes to a stored state. The VM of before is given up when the new one is there.
-    pub(super) fn go_to(&mut self, origin: Option<(&Path, &Seal)>, label: &str) -> Result<()> {
-        let vm = match origin {
-            Some((folder, _)) => self.vms.restore(folder)?,
+    pub(super) fn go_to(&mut self, origin: &Origin, label: &str) -> Result<()> {
+        let vm = match &origin.stored {
+            Some((folder, seal)) => self.start_from(folder, seal, &origin.what)?,
             None => self.vms.allocate()?,
         };
         let after = self.record.commands + 1;
-        let checkpoint = match origin {
+        let checkpoint = match &origin.stored {
             Some((folder, seal)) => {
                 let name = checkpoint_folder(after);
                 stored::link(folder, &self.folder.join(&name))?;

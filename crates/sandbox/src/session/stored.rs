@@ -1,17 +1,24 @@
 //! A state of a VM on disk: a folder a machine wrote, and the digest of its files.
 //!
-//! Folders never change once they have their name, so forks share them by hard links. They
-//! are not forced to the disk: they survive the end of any process, and after a loss of power
+//! Folders never change while they have their name, so forks share them by hard links; the
+//! files of one that nobody needs or shares any more are written over. They are not forced to the disk: they survive the end of any process, and after a loss of power
 //! the digest tells what was lost.
 
 use crate::{Result, SandboxError};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Most files a backend writes for one state.
 const MAX_FILES: usize = 8;
+
+/// Beginning of the names of folders that hold no state yet, or none any more.
+pub(super) const UNFINISHED: &str = ".unfinished-";
+
+/// A state larger than this is not kept to be written over.
+const MAX_SPARE_BYTES: u64 = 64 << 20;
 
 /// What is known of a stored state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,39 +75,80 @@ impl Seal {
 }
 
 /// Fills a folder that gets its name only when `write` has succeeded: half a state is never
-/// seen. What stands at `folder` already is left from a failed attempt and is replaced.
+/// seen. What stands at `folder` already is left from a failed attempt and is replaced. What
+/// was [`retire`]d before is in the way of `write`, which writes over it.
 pub(super) fn write_whole(folder: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<Seal> {
     let failed =
         |error: io::Error| SandboxError::io(format!("writing {}", folder.display()), error);
-    let parent = folder.parent().unwrap_or(Path::new("."));
-    let unfinished = tempfile::Builder::new()
-        .prefix(".unfinished-")
-        .tempdir_in(parent)
-        .map_err(failed)?;
-    write(unfinished.path())?;
-    let seal = Seal::of(unfinished.path())?;
-    remove(folder).map_err(failed)?;
-    fs::rename(unfinished.path(), folder).map_err(failed)?;
-    // It has another name now.
-    let _ = unfinished.keep();
-    Ok(seal)
+    let unfinished = beside(folder);
+    match fs::create_dir(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
+        _ => {}
+    }
+    let written = write(&unfinished).and_then(|()| {
+        let seal = Seal::of(&unfinished)?;
+        rename_over(&unfinished, folder).map_err(failed)?;
+        Ok(seal)
+    });
+    if written.is_err() {
+        // What stays behind is written over or removed with the session.
+        let _ = remove(&unfinished);
+    }
+    written
+}
+
+/// Forgets a state. Its files are kept for the next [`write_whole`] beside it, to be written
+/// over, which costs a third of making them anew; unless somebody shares them or they are large.
+pub(super) fn retire(folder: &Path) -> io::Result<()> {
+    if is_spare(folder)? && rename_over(folder, &beside(folder)).is_ok() {
+        return Ok(());
+    }
+    remove(folder)
+}
+
+fn is_spare(folder: &Path) -> io::Result<bool> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(folder)? {
+        let metadata = entry?.metadata()?;
+        bytes += metadata.len();
+        if metadata.nlink() != 1 || bytes > MAX_SPARE_BYTES {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Where the state that is to be at `folder` is written.
+fn beside(folder: &Path) -> PathBuf {
+    folder.with_file_name(UNFINISHED)
+}
+
+fn rename_over(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to).or_else(|_| {
+        remove(to)?;
+        fs::rename(from, to)
+    })
 }
 
 /// Makes `target` the same state as `source`, sharing its files.
 pub(super) fn link(source: &Path, target: &Path) -> Result<()> {
-    write_whole(target, |folder| {
-        let copy = || -> io::Result<()> {
-            for entry in fs::read_dir(source)?.take(MAX_FILES) {
-                let from = entry?.path();
-                let to = folder.join(from.file_name().unwrap_or_default());
-                // File systems without hard links get a copy.
-                fs::hard_link(&from, &to).or_else(|_| fs::copy(&from, &to).map(|_| ()))?;
-            }
-            Ok(())
-        };
-        copy().map_err(|error| SandboxError::io(format!("copying {}", source.display()), error))
-    })
-    .map(|_| ())
+    let copy = || -> io::Result<()> {
+        let parent = target.parent().unwrap_or(Path::new("."));
+        let unfinished = tempfile::Builder::new()
+            .prefix(UNFINISHED)
+            .tempdir_in(parent)?;
+        for entry in fs::read_dir(source)?.take(MAX_FILES) {
+            let from = entry?.path();
+            let to = unfinished.path().join(from.file_name().unwrap_or_default());
+            // File systems without hard links get a copy.
+            fs::hard_link(&from, &to).or_else(|_| fs::copy(&from, &to).map(|_| ()))?;
+        }
+        rename_over(unfinished.path(), target)?;
+        // It has another name now.
+        let _ = unfinished.keep();
+        Ok(())
+    };
+    copy().map_err(|error| SandboxError::io(format!("copying {}", source.display()), error))
 }
 
 /// Removes a folder, if it is there.

@@ -1,6 +1,6 @@
 //! Owner of the health and life of VMs.
 
-use super::pool::{Pool, Start};
+use super::pool::{Pool, Prepare, Start};
 use super::reaper::Reaper;
 use super::{PoolMetrics, Vm};
 use crate::engine::StoredTemplate;
@@ -9,6 +9,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use ukernel_machine::{Limits, Template};
+
+/// Blank processes kept for forks of sessions and rollbacks, which no ready VM can become. Each
+/// is some 2 MiB of memory.
+const BLANK: usize = 8;
 
 /// Starts VMs, keeps some ready, and ends them.
 pub struct VmManager {
@@ -34,7 +38,9 @@ impl VmManager {
         let template: Arc<dyn Template> = Arc::from(template.template);
         let forked = Arc::clone(&template);
         let start: Start = Box::new(move || Vm::greet(forked.fork(limits)?));
-        let pool = Pool::new(start, config.clone());
+        let prepared = Arc::clone(&template);
+        let prepare: Prepare = Box::new(move || prepared.prepare(BLANK));
+        let pool = Pool::new(start, prepare, config.clone());
         let thread = |error| SandboxError::io("starting a thread", error);
         let reaper = Reaper::start(Arc::clone(&pool)).map_err(thread)?;
         let filled = Arc::clone(&pool);
@@ -65,7 +71,9 @@ impl VmManager {
 
     /// A VM as a stored snapshot is.
     pub(crate) fn restore(&self, folder: &Path) -> Result<Vm> {
-        Ok(Vm::greet(self.template.restore(folder, self.limits)?)?)
+        let vm = Vm::greet(self.template.restore(folder, self.limits)?)?;
+        self.pool.note_use();
+        Ok(vm)
     }
 
     /// Takes a VM nobody needs any more.
@@ -81,9 +89,16 @@ impl VmManager {
     #[must_use]
     pub fn metrics(&self) -> PoolMetrics {
         PoolMetrics {
+            blank: self.template.prepared(),
             cleanup_queue: self.reaper().waiting(),
             ..self.pool.metrics()
         }
+    }
+
+    /// Processes of the ready VMs.
+    #[must_use]
+    pub fn ready_processes(&self) -> Vec<u32> {
+        self.pool.ready_processes()
     }
 
     /// Ends every VM that is not a session's, and waits until they are gone.

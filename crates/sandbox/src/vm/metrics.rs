@@ -27,6 +27,8 @@ pub struct PoolMetrics {
     pub ready: usize,
     /// Ready VMs wanted.
     pub target: usize,
+    /// Processes started ahead, which forks and rollbacks become.
+    pub blank: usize,
     /// Sessions waiting for one.
     pub waiting: u32,
     /// VMs still to be cleaned up.

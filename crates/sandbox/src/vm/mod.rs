@@ -18,8 +18,7 @@ use ukernel_machine::{Machine, MachineError};
 /// A VM with a greeted guest.
 pub struct Vm {
     machine: Box<dyn Machine>,
-    /// `None` only between a failed reconnection and the end.
-    guest: Option<Guest>,
+    guest: Guest,
     /// It was started beside the pool.
     is_overflow: bool,
 }
@@ -30,14 +29,9 @@ impl Vm {
         let guest = Guest::greet(machine.connect()?)?;
         Ok(Self {
             machine,
-            guest: Some(guest),
+            guest,
             is_overflow: false,
         })
-    }
-
-    fn guest(&mut self) -> Result<(&mut Guest, &mut dyn Machine), MachineError> {
-        let guest = self.guest.as_mut().ok_or(MachineError::Closed)?;
-        Ok((guest, self.machine.as_mut()))
     }
 
     /// See [`Guest::exec`].
@@ -52,7 +46,7 @@ impl Vm {
             deadline: Some(deadline),
             cancel: Some(stop),
         };
-        self.guest()?.0.exec(program, until, events)
+        self.guest.exec(program, until, events)
     }
 
     /// See [`Guest::interrupt`].
@@ -65,26 +59,22 @@ impl Vm {
             deadline: Some(deadline),
             cancel: None,
         };
-        let (guest, machine) = self.guest()?;
-        guest.interrupt(machine, until, events)
+        self.guest.interrupt(self.machine.as_mut(), until, events)
     }
 
     /// Writes a file of the guest.
     pub(crate) fn write_file(&mut self, path: &str, content: &[u8]) -> Result<(), MachineError> {
-        self.guest()?.0.write_file(path, content)
+        self.guest.write_file(path, content)
     }
 
     /// Reads a file of the guest.
     pub(crate) fn read_file(&mut self, path: &str, max: usize) -> Result<Vec<u8>, MachineError> {
-        self.guest()?.0.read_file(path, max)
+        self.guest.read_file(path, max)
     }
 
-    /// Writes what the machine has become into an empty folder, and goes on.
+    /// Writes what the machine has become into a folder, and goes on. See [`Machine::snapshot`].
     pub(crate) fn snapshot(&mut self, folder: &Path) -> Result<(), MachineError> {
-        drop(self.guest.take());
-        let written = self.machine.snapshot(folder);
-        self.guest = Some(Guest::greet(self.machine.connect()?)?);
-        written
+        self.machine.snapshot(folder)
     }
 
     /// Whether it has ended by itself.

@@ -21,38 +21,50 @@ const START_FAILED_REST: Duration = Duration::from_millis(500);
 /// How often the pool considers shrinking.
 const IDLE_CHECK: Duration = Duration::from_secs(1);
 
+/// How long nobody must have taken a VM before some are started that are not urgent: whoever
+/// took one uses the processor now.
+const QUIET: Duration = Duration::from_millis(20);
+
 /// Starts one VM.
 pub(super) type Start = Box<dyn Fn() -> Result<Vm, MachineError> + Send + Sync>;
+
+/// Starts one blank process, unless there are enough. Whether it did.
+pub(super) type Prepare = Box<dyn Fn() -> bool + Send + Sync>;
 
 struct State {
     ready: VecDeque<Vm>,
     /// VMs being started beside the pool.
     overflow_starting: u32,
     last_allocation: Instant,
+    /// Of a ready VM or a blank process.
+    last_use: Instant,
     is_stopping: bool,
     metrics: PoolMetrics,
 }
 
 pub(super) struct Pool {
     start: Start,
+    prepare: Prepare,
     config: SandboxConfig,
     state: Mutex<State>,
     changed: Condvar,
 }
 
 impl Pool {
-    pub(super) fn new(start: Start, config: SandboxConfig) -> Arc<Self> {
+    pub(super) fn new(start: Start, prepare: Prepare, config: SandboxConfig) -> Arc<Self> {
         let metrics = PoolMetrics {
             target: config.pool_target_size,
             ..PoolMetrics::default()
         };
         Arc::new(Self {
             start,
+            prepare,
             config,
             state: Mutex::new(State {
                 ready: VecDeque::new(),
                 overflow_starting: 0,
                 last_allocation: Instant::now(),
+                last_use: Instant::now(),
                 is_stopping: false,
                 metrics,
             }),
@@ -70,6 +82,7 @@ impl Pool {
         let timeout = Duration::from_millis(self.config.allocation_timeout_ms);
         let mut state = self.lock();
         state.last_allocation = began;
+        state.last_use = began;
         let mut is_first_look = true;
         loop {
             if state.is_stopping {
@@ -147,11 +160,21 @@ impl Pool {
         }
     }
 
-    /// Keeps as many VMs ready as are wanted, until the pool stops.
+    /// A blank process was used.
+    pub(super) fn note_use(&self) {
+        self.lock().last_use = Instant::now();
+        self.changed.notify_all();
+    }
+
+    /// Keeps as many VMs ready as are wanted, and blank processes, until the pool stops.
     pub(super) fn fill(&self) {
         let mut state = self.lock();
         while !state.is_stopping {
-            if state.ready.len() < state.metrics.target {
+            let is_urgent = state.ready.len() < self.config.pool_min_size.max(1);
+            let used = state.last_use.elapsed();
+            if !is_urgent && used < QUIET {
+                state = self.rest(state, QUIET - used);
+            } else if state.ready.len() < state.metrics.target {
                 drop(state);
                 let started = (self.start)();
                 state = self.lock();
@@ -167,6 +190,12 @@ impl Pool {
                     }
                 }
             } else {
+                drop(state);
+                let has_prepared = (self.prepare)();
+                state = self.lock();
+                if has_prepared {
+                    continue;
+                }
                 state = self.rest(state, IDLE_CHECK);
                 let surplus = self.scale_down(&mut state);
                 // Ending it takes a moment that nobody should wait for.
@@ -206,6 +235,10 @@ impl Pool {
         state.is_stopping = true;
         self.changed.notify_all();
         std::mem::take(&mut state.ready)
+    }
+
+    pub(super) fn ready_processes(&self) -> Vec<u32> {
+        self.lock().ready.iter().map(Vm::process_id).collect()
     }
 
     pub(super) fn metrics(&self) -> PoolMetrics {

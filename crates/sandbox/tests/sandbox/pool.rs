@@ -92,12 +92,9 @@ fn dead_ready(ground: &Ground) {
     });
     let manager = ground.manager_with(config());
     ground.run(async {
-        let before = vm_processes();
         eventually("two are ready", || manager.pool_metrics().ready == 2).await;
-        for process in vm_processes() {
-            if !before.contains(&process) {
-                kill(process).await;
-            }
+        for process in manager.ready_processes() {
+            kill(process).await;
         }
         for name in ["a", "b", "c"] {
             let session = create(&manager, name).await;

@@ -9,9 +9,9 @@ use crate::memory::{Backing, GuestMemory, MemoryLayout};
 use crate::mmio::Transport;
 use crate::run::Stop;
 use crate::serial::Serial;
-use crate::snapshot::VmState;
-use crate::snapshot::pages::{self, PageMap, PageRange};
+use crate::snapshot::pages::{PageMap, PageRange};
 use crate::snapshot::working_set::WorkingSet;
+use crate::snapshot::{VmState, diff};
 use crate::usage::MemoryUsage;
 use crate::vm::{BlankVm, Vm};
 use crate::{Result, VmmError};
@@ -206,11 +206,11 @@ impl Process {
         let image = image(layout, files)?;
         let blank = self.blank("restoring")?;
         let memory = GuestMemory::map(layout, template, Backing::Private, image)?;
-        if fork.has_pages {
-            pages::apply(&memory, &mut File::from(next(files)?))?;
-        }
         let map_us = micros(started);
         fork.working_set.populate(&memory)?;
+        if fork.has_pages {
+            diff::apply(&memory, &mut File::from(next(files)?))?;
+        }
         let populate_us = micros(started) - map_us;
         let mut vm = blank.restore(memory, &fork.state, self.serial())?;
         if fork.has_channel {
@@ -253,12 +253,12 @@ impl Process {
         if let Some(reason) = vm.settle() {
             return Err(Refusal::Ended(reason));
         }
-        let state = vm.save()?.encode()?;
+        // What a template starts with costs every fork; only a fork may keep its channel.
+        let state = vm.save(with_pages)?.encode()?;
         let mut count = 0;
         if with_pages {
             let written = written_pages(self.pagemap.as_ref(), vm)?;
-            pages::write(vm.memory(), &written, &mut File::from(next(files)?))?;
-            count = pages::count(&written);
+            count = diff::write(vm.memory(), &written, &mut File::from(next(files)?))?;
         }
         Ok(Reply::State {
             state,

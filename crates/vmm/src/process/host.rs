@@ -163,8 +163,8 @@ impl VmProcess {
     /// a [`Template`](crate::Template), which ends this VM, or copy it before resuming.
     ///
     /// # Errors
-    /// [`VmmError::NotNow`] if the VM runs or its channel is open, and those of every
-    /// command.
+    /// [`VmmError::NotNow`] if the VM runs, or is a cold boot and its channel is open, and
+    /// those of every command.
     pub fn snapshot(&mut self, pages: Option<&File>) -> Result<Snapshot> {
         let command = Command::Snapshot {
             with_pages: pages.is_some() && self.ram.is_none(),

@@ -2,8 +2,9 @@
 //!
 //! A state is a magic number, a version and postcard. Its decoder is total: any bytes
 //! give a state that is safe to restore or an error. The pages of a cold boot are its
-//! memfd; those of a fork are the ones it wrote ([`pages`]).
+//! memfd; those of a fork are the ones it wrote ([`pages`]), kept as their difference ([`diff`]).
 
+pub mod diff;
 pub mod pages;
 pub(crate) mod scan;
 pub mod vcpu;
