@@ -11,10 +11,14 @@ use crate::{Result, VmmError};
 use kvm_bindings::{KVM_MEM_READONLY, kvm_userspace_memory_region};
 use kvm_ioctls::VmFd;
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use rustix::mm::{MapFlags, ProtFlags};
 use std::fs::File;
 use ukernel_abi::layout::{MAX_MEMORY_MIB, MIN_MEMORY_MIB, PAGE_BYTES};
 use vm_memory::mmap::MmapRegion;
 use vm_memory::{FileOffset, GuestAddress, GuestMemoryMmap, GuestRegionMmap};
+
+/// Fewer pages in a row are not worth a mapping of their own, of which Linux allows 65,530.
+const MIN_RENEWED_PAGES: u32 = 64;
 
 /// RAM as the devices see it.
 pub type Ram = GuestMemoryMmap<()>;
@@ -184,6 +188,36 @@ impl GuestMemory {
     #[must_use]
     pub fn ram(&self) -> &Ram {
         &self.ram
+    }
+
+    /// Takes the template's pages from under these pages of RAM, all of which are about to be
+    /// written: Linux zeroes a new page for less than it copies one. For private RAM that no VM
+    /// has yet. Where Linux will not, nothing changes.
+    ///
+    /// Large pages would be faster still, half of the time; when Linux has to make room for
+    /// them first, which it does while we wait, they take five times as long.
+    pub(crate) fn renew(&self, start: u32, count: u32) {
+        let end = u64::from(start) + u64::from(count);
+        if count < MIN_RENEWED_PAGES || end > self.layout.ram_pages() {
+            return;
+        }
+        let page = PAGE_BYTES as usize;
+        let address = self
+            .ram_region()
+            .as_ptr()
+            .wrapping_add(start as usize * page);
+        // SAFETY: the addresses lie in our mapping of RAM (just checked), which nobody refers to
+        // but by volatile accesses through `self`; what replaces it can be read and written alike.
+        let renewed = unsafe {
+            rustix::mm::mmap_anonymous(
+                address.cast(),
+                count as usize * page,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE,
+            )
+        };
+        // The pages are written either way.
+        let _ = renewed;
     }
 
     /// The host mapping of RAM.

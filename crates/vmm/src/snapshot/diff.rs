@@ -184,6 +184,9 @@ pub fn apply(memory: &GuestMemory, file: &mut File) -> Result<()> {
                 cause: error.to_string(),
             })
     })?;
+    for range in &whole {
+        memory.renew(range.start, range.count);
+    }
     // Page by page, the faults would cost four times the copying.
     let whole = WorkingSet { written: whole };
     whole.populate(memory)?;
@@ -360,6 +363,35 @@ mod tests {
         let (again, pages, bytes) = there_and_back(&template, &fork);
         assert_eq!(first_pages(&again), first_pages(&fork));
         assert_eq!((pages, bytes), (2, 2 * PAGE_BYTES));
+    }
+
+    #[test]
+    fn many_pages_in_a_row_come_back_and_are_found_again() {
+        let template = create_ram(layout()).expect("memfd");
+        template.write_all_at(&[7; 300 * PAGE], 0).expect("written");
+        let fork = fork_of(&template);
+        let bytes: Vec<u8> = (0..200 * PAGE)
+            .map(|at| (at / 7 + at / PAGE) as u8)
+            .collect();
+        fork.ram()
+            .write_slice(&bytes, GuestAddress(50 * PAGE_BYTES))
+            .expect("written");
+        let (again, pages, _) = there_and_back(&template, &fork);
+        assert_eq!(pages, 200);
+        let (third, pages, _) = there_and_back(&template, &again);
+        assert_eq!(pages, 200);
+        let mut seen = vec![0; bytes.len()];
+        third
+            .ram()
+            .read_slice(&mut seen, GuestAddress(50 * PAGE_BYTES))
+            .expect("read");
+        assert!(seen == bytes);
+        let mut beside = [0; 8];
+        third
+            .ram()
+            .read_slice(&mut beside, GuestAddress(250 * PAGE_BYTES))
+            .expect("read");
+        assert_eq!(beside, [7; 8]);
     }
 
     proptest! {
