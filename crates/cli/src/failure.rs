@@ -21,6 +21,8 @@ pub struct Failure {
     what: String,
     hint: Option<String>,
     code: u8,
+    /// Which failure it is, for programs.
+    kind: Option<String>,
 }
 
 impl Failure {
@@ -30,6 +32,7 @@ impl Failure {
             what: what.to_string(),
             hint: Some(hint.into()),
             code: USAGE,
+            kind: None,
         }
     }
 
@@ -39,6 +42,7 @@ impl Failure {
             what: what.to_string(),
             hint: Some(hint.into()),
             code: HOST,
+            kind: None,
         }
     }
 
@@ -48,6 +52,7 @@ impl Failure {
             what: what.to_string(),
             hint,
             code: WORKLOAD,
+            kind: None,
         }
     }
 
@@ -57,7 +62,22 @@ impl Failure {
             what: what.to_string(),
             hint,
             code,
+            kind: None,
         }
+    }
+
+    /// The same, as this kind for programs.
+    #[must_use]
+    pub fn of_kind(self, kind: String) -> Self {
+        Self {
+            kind: Some(kind),
+            ..self
+        }
+    }
+
+    /// Which failure it is, for programs.
+    pub fn kind(&self) -> &str {
+        self.kind.as_deref().unwrap_or("failed")
     }
 
     /// What failed.

@@ -7,7 +7,7 @@ use crate::daemon::protocol::Request;
 use crate::failure::{Failure, INTERRUPTED, WORKLOAD};
 use crate::run::print_json;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::io::{self, Read, Write};
 use std::path::Path;
 use ukernel_sandbox::session::{LostSession, MAX_FILE_BYTES, SessionInfo, SnapshotInfo};
@@ -231,19 +231,37 @@ fn execute(session: &str, execution: &Execution, is_command: bool) -> Result<u8,
             .map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
         args: execution.args.clone(),
     };
-    let answer = ask(
+    // Told in the document of a failure; a result brings its own.
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let answered = ask(
         request,
         &code,
         Some(&cancel),
         &mut |stream, bytes| match stream {
-            _ if is_json => Ok(()),
+            "stdout" if is_json => stdout.write_all(bytes),
+            _ if is_json => stderr.write_all(bytes),
             "stdout" => {
                 let mut stdout = io::stdout().lock();
                 stdout.write_all(bytes).and_then(|()| stdout.flush())
             }
             _ => io::stderr().write_all(bytes),
         },
-    )?;
+    );
+    let answer = match answered {
+        Err(failure) if is_json => {
+            print_json(&json!({
+                "error": {
+                    "kind": failure.kind(),
+                    "message": failure.what(),
+                    "hint": failure.hint(),
+                },
+                "stdout": String::from_utf8_lossy(&stdout),
+                "stderr": String::from_utf8_lossy(&stderr),
+            }))?;
+            return Err(failure);
+        }
+        answered => answered?,
+    };
     let result: ExecutionResult = parse(&answer.value)?;
     if is_json {
         print_json(&answer.value)?;

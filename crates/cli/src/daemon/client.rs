@@ -97,8 +97,8 @@ fn converse(
                 message,
                 hint,
                 exit_code,
-                ..
-            } => return Err(Failure::with_code(message, hint, exit_code)),
+                kind,
+            } => return Err(Failure::with_code(message, hint, exit_code).of_kind(kind)),
         }
     }
 }

@@ -6,6 +6,7 @@
 mod ground;
 mod host;
 mod programs;
+mod sessions;
 mod store;
 mod usage;
 
@@ -15,7 +16,7 @@ fn main() {
     let arguments = Arguments::from_args();
     let no_kvm = ukernel_vmm::open_kvm().err().map(|error| error.to_string());
     let no_mounts = no_kvm.clone().or_else(host::lack);
-    let groups: [(&str, Option<String>, &[ground::Behaviour]); 5] = [
+    let groups: [(&str, Option<String>, &[ground::Behaviour]); 6] = [
         ("usage", None, usage::BEHAVIOURS),
         (
             "usage",
@@ -23,6 +24,7 @@ fn main() {
             usage::FOR_OTHERS_THAN_ROOT,
         ),
         ("programs", no_kvm.clone(), programs::BEHAVIOURS),
+        ("sessions", no_kvm.clone(), sessions::BEHAVIOURS),
         ("store", no_kvm.clone(), store::BEHAVIOURS),
         ("host", no_mounts, host::BEHAVIOURS),
     ];
