@@ -222,6 +222,12 @@ pub struct Serve {
     /// End the daemon that serves now. Its sessions come back with the next one.
     #[arg(long)]
     pub stop: bool,
+    /// Say how the daemon that serves now is: its process, sessions and pool.
+    #[arg(long, conflicts_with = "stop")]
+    pub status: bool,
+    /// With --status: print one JSON document.
+    #[arg(long, requires = "status")]
+    pub json: bool,
     /// Limits and sizes, a TOML file.
     #[arg(long, value_name = "FILE", env = "UKERNEL_CONFIG")]
     pub config: Option<PathBuf>,

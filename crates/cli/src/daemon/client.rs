@@ -202,6 +202,32 @@ fn start(place: &Place) -> Result<UnixStream, Failure> {
     ))
 }
 
+/// `ukernel serve --status`
+pub fn status(place: &Place, is_json: bool) -> Result<u8, Failure> {
+    let Ok(stream) = UnixStream::connect(place.socket()) else {
+        return Err(Failure::workload(
+            "no daemon serves",
+            Some("`ukernel session` commands start it".to_owned()),
+        ));
+    };
+    let value = converse(&stream, Request::Status, &[], None, &mut |_, _| Ok(()))?.value;
+    if is_json {
+        crate::run::print_json(&value)?;
+        return Ok(0);
+    }
+    let pool = value["pool"].as_object().into_iter().flatten();
+    let lines = ["version", "process", "sessions", "lost"]
+        .iter()
+        .map(|name| (*name, &value[*name]))
+        .chain(pool.map(|(name, number)| (name.as_str(), number)));
+    for (name, number) in lines {
+        let text = number.as_str().map_or(number.to_string(), str::to_owned);
+        writeln!(io::stdout(), "{name:<20} {text}")
+            .map_err(|error| Failure::workload(format!("writing output: {error}"), None))?;
+    }
+    Ok(0)
+}
+
 /// `ukernel serve --stop`
 pub fn stop(place: &Place) -> Result<u8, Failure> {
     let Ok(mut stream) = UnixStream::connect(place.socket()) else {

@@ -34,6 +34,9 @@ pub fn serve(args: &Serve) -> Result<u8, Failure> {
     if args.stop {
         return super::client::stop(&place);
     }
+    if args.status {
+        return super::client::status(&place, args.json);
+    }
     let host = |error: std::io::Error| {
         Failure::host(
             format!("the daemon cannot start: {error}"),

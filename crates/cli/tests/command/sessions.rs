@@ -377,4 +377,10 @@ fn one_daemon() {
     }
     assert_eq!(desk.daemons().len(), 1);
     assert_eq!(desk.list()["sessions"].as_array().map(Vec::len), Some(6));
+    let asked = ukernel(desk.home.path(), &["serve", "--status", "--json"]).output();
+    let status: Value =
+        serde_json::from_slice(&Ran::from(asked.expect("it starts")).expect(0).stdout)
+            .expect("JSON");
+    assert_eq!(status["process"], desk.daemons()[0]);
+    assert_eq!(status["pool"]["allocations"], 6);
 }
