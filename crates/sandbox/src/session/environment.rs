@@ -1,6 +1,6 @@
 //! A session as an execution environment.
 
-use super::state::Request;
+use super::execution::Request;
 use super::stop::{Stop, Stopper};
 use super::{Session, blocking};
 use crate::environment::{

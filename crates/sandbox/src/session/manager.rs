@@ -1,8 +1,9 @@
 //! Owner of sessions: who has which, how long, and where they are kept.
 
+use super::checkpoint::Origin;
 use super::record::{Checkpoint, Record, VERSION, checkpoint_folder, now_ms};
 use super::recovery::{self, EXPIRED};
-use super::state::{Origin, State};
+use super::state::State;
 use super::{LostSession, Session, SessionInfo, Stop, blocking, stored};
 use crate::vm::{PoolMetrics, VmManager};
 use crate::{Result, SandboxConfig, SandboxError, SessionId, SessionName, SnapshotId};

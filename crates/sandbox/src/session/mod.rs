@@ -1,6 +1,8 @@
 //! Sessions: what is behind a name, and the manager that owns them.
 
+mod checkpoint;
 mod environment;
+mod execution;
 mod files;
 mod info;
 mod journal;

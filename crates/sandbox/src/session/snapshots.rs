@@ -1,7 +1,8 @@
 //! Named snapshots: a tree, each of its states whole by itself.
 
+use super::checkpoint::Origin;
 use super::record::{SnapshotRecord, now_ms};
-use super::state::{Origin, State};
+use super::state::State;
 use super::{Session, SnapshotInfo, stored};
 use crate::{Result, SandboxError, SnapshotId, SnapshotName};
 use std::path::PathBuf;

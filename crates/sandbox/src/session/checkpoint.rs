@@ -1,0 +1,183 @@
+//! The state of a session on disk: written behind commands, gone back to when the VM is lost.
+
+use super::journal::Entry;
+use super::record::{Checkpoint, checkpoint_folder};
+use super::state::State;
+use super::stored::{self, Seal};
+use crate::vm::Vm;
+use crate::{Result, SandboxError, Standing};
+use std::path::{Path, PathBuf};
+
+/// A stored state larger than this is checked while a VM is started from it.
+const CHECK_BESIDE_BYTES: u64 = 1 << 20;
+
+/// Where a VM can start from: a folder, unless it is the template, and commands in it.
+pub(super) struct Origin {
+    pub(super) stored: Option<(PathBuf, Seal)>,
+    pub(super) after: u64,
+    /// What it is, for people.
+    pub(super) what: String,
+}
+
+impl Origin {
+    /// Refuses one that is not what was stored.
+    pub(super) fn check(&self) -> Result<()> {
+        match &self.stored {
+            Some((folder, seal)) => seal.check(folder, &self.what),
+            None => Ok(()),
+        }
+    }
+}
+
+impl State {
+    /// Writes down what the VM has become since the last checkpoint.
+    pub(super) fn checkpoint(&mut self) -> Result<()> {
+        if !self.is_dirty {
+            return Ok(());
+        }
+        let Some(vm) = self.vm.as_mut() else {
+            return Ok(());
+        };
+        let after = self.record.commands;
+        let target = self.folder.join(checkpoint_folder(after));
+        let written = stored::write_whole(&target, |folder| Ok(vm.snapshot(folder)?));
+        let seal = match written {
+            Ok(seal) => seal,
+            Err(error) => {
+                self.notice_loss(&error);
+                return Err(error);
+            }
+        };
+        self.switch_to(Some(Checkpoint {
+            after,
+            folder: checkpoint_folder(after),
+            seal,
+        }))?;
+        self.is_dirty = false;
+        Ok(())
+    }
+
+    /// A snapshot failed: because the VM is gone?
+    fn notice_loss(&mut self, error: &SandboxError) {
+        if let Some(mut vm) = self.vm.take_if(Vm::has_ended) {
+            self.unsaid_loss = Some(match error {
+                SandboxError::Machine(error) => vm.last_words(error),
+                other => other.to_string(),
+            });
+            self.vms.end(vm);
+            self.is_dirty = false;
+        }
+    }
+
+    /// Makes `checkpoint` the one, on disk first, and forgets the one before.
+    fn switch_to(&mut self, checkpoint: Option<Checkpoint>) -> Result<()> {
+        let new = checkpoint.as_ref().map(|new| new.folder.clone());
+        let before = std::mem::replace(&mut self.record.checkpoint, checkpoint);
+        let saved = self.record.save(&self.folder);
+        let unneeded = if saved.is_ok() {
+            before.map(|before| before.folder)
+        } else {
+            self.record.checkpoint = before;
+            new.clone()
+        };
+        if let Some(unneeded) = unneeded
+            && (saved.is_err() || Some(&unneeded) != new.as_ref())
+        {
+            // What stays behind is removed with the session.
+            let _ = stored::retire(&self.folder.join(unneeded));
+        }
+        saved
+    }
+
+    /// Where the session stands if its VM is lost now.
+    pub(super) fn standing(&self) -> Standing {
+        Standing {
+            after: self.checkpointed(),
+            run: self.record.commands,
+        }
+    }
+
+    /// Commands whose effects are in the checkpoint.
+    pub(super) fn checkpointed(&self) -> u64 {
+        let checkpoint = self.record.checkpoint.as_ref();
+        checkpoint.map_or(0, |checkpoint| checkpoint.after)
+    }
+
+    /// Where copies of this session, as it is now, start from.
+    pub(super) fn origin(&mut self) -> Result<Origin> {
+        self.check_alive()?;
+        self.checkpoint()?;
+        let stored = self.record.checkpoint.as_ref();
+        Ok(Origin {
+            stored: stored.map(|stored| (self.folder.join(&stored.folder), stored.seal.clone())),
+            after: self.checkpointed(),
+            what: "the checkpoint".to_owned(),
+        })
+    }
+
+    /// Goes to a stored state. The VM of before is given up when the new one is there.
+    pub(super) fn go_to(&mut self, origin: &Origin, label: &str) -> Result<()> {
+        let vm = match &origin.stored {
+            Some((folder, seal)) => self.start_from(folder, seal, &origin.what)?,
+            None => self.vms.allocate()?,
+        };
+        let after = self.record.commands + 1;
+        let checkpoint = match &origin.stored {
+            Some((folder, seal)) => {
+                let name = checkpoint_folder(after);
+                stored::link(folder, &self.folder.join(&name))?;
+                Some(Checkpoint {
+                    after,
+                    folder: name,
+                    seal: seal.clone(),
+                })
+            }
+            None => None,
+        };
+        self.record.commands = after;
+        self.switch_to(checkpoint)?;
+        // As `note_end`: the record is what counts.
+        let _ = self.journal.append(&Entry::start(after, "rollback", label));
+        self.note_end("ended");
+        self.is_dirty = false;
+        if let Some(before) = self.vm.replace(vm) {
+            self.vms.end(before);
+        }
+        Ok(())
+    }
+
+    pub(super) fn start_vm(&self) -> Result<Vm> {
+        match &self.record.checkpoint {
+            None => self.vms.allocate(),
+            Some(checkpoint) => {
+                let folder = self.folder.join(&checkpoint.folder);
+                self.start_from(&folder, &checkpoint.seal, "the checkpoint")
+            }
+        }
+    }
+
+    /// A VM as it was stored, if that is still what was stored.
+    fn start_from(&self, folder: &Path, seal: &Seal, what: &str) -> Result<Vm> {
+        if seal.bytes < CHECK_BESIDE_BYTES {
+            seal.check(folder, what)?;
+            return self.vms.restore(folder);
+        }
+        // A VM of damaged files harms nobody in the moment it has before the checksum is known.
+        std::thread::scope(|scope| {
+            let check = scope.spawn(|| seal.check(folder, what));
+            let vm = self.vms.restore(folder);
+            let checked = check
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            match (checked, vm) {
+                (Ok(()), vm) => vm,
+                (Err(damaged), vm) => {
+                    if let Ok(vm) = vm {
+                        self.vms.end(vm);
+                    }
+                    Err(damaged)
+                }
+            }
+        })
+    }
+}
