@@ -1,12 +1,11 @@
 //! Owner of sessions: who has which, how long, and where they are kept.
 
-use super::checkpoint::Origin;
-use super::record::{Checkpoint, Record, VERSION, checkpoint_folder, now_ms};
+use super::record::{Checkpoint, Record, VERSION, now_ms};
 use super::recovery::{self, EXPIRED};
 use super::state::State;
 use super::{LostSession, Session, SessionInfo, Stop, blocking, stored};
 use crate::vm::{PoolMetrics, VmManager};
-use crate::{Result, SandboxConfig, SandboxError, SessionId, SessionName, SnapshotId};
+use crate::{Result, SandboxConfig, SandboxError, SessionId, SessionName};
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::PathBuf;
@@ -16,9 +15,6 @@ use tokio_util::sync::CancellationToken;
 
 /// How long commands may go on after the manager was told to stop.
 const STOP_GRACE: Duration = Duration::from_secs(5);
-
-/// Most copies made at once.
-pub const MAX_FORKS: usize = 64;
 
 /// A session to be made.
 #[derive(Clone, Debug, Default)]
@@ -32,25 +28,25 @@ pub struct Create {
 /// Makes, finds, keeps and ends sessions.
 #[derive(Clone)]
 pub struct SessionManager {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
-struct Inner {
-    root: PathBuf,
+pub(super) struct Inner {
+    pub(super) root: PathBuf,
     vms: Arc<VmManager>,
-    config: Arc<SandboxConfig>,
-    token: CancellationToken,
+    pub(super) config: Arc<SandboxConfig>,
+    pub(super) token: CancellationToken,
     table: Mutex<Table>,
 }
 
 #[derive(Default)]
-struct Table {
-    sessions: HashMap<SessionId, Session>,
+pub(super) struct Table {
+    pub(super) sessions: HashMap<SessionId, Session>,
     lost: Vec<LostSession>,
     /// Names of sessions that are being made.
-    reserved: HashSet<(u32, SessionName)>,
+    pub(super) reserved: HashSet<(u32, SessionName)>,
     /// Sessions that are being made, by owner.
-    in_the_making: HashMap<u32, usize>,
+    pub(super) in_the_making: HashMap<u32, usize>,
 }
 
 impl SessionManager {
@@ -108,7 +104,7 @@ impl SessionManager {
         }
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
+    pub(super) fn table(&self) -> MutexGuard<'_, Table> {
         self.inner
             .table
             .lock()
@@ -133,71 +129,8 @@ impl SessionManager {
         .await
     }
 
-    /// Makes `count` copies of a session, of what it is now or of one of its snapshots. They
-    /// end with `parent`'s token, if one is given, else by themselves.
-    ///
-    /// # Errors
-    /// As [`Self::create`]; then there is no copy.
-    pub async fn fork(
-        &self,
-        session: &Session,
-        from: Option<SnapshotId>,
-        names: Vec<SessionName>,
-        count: usize,
-        parent: Option<&CancellationToken>,
-    ) -> Result<Vec<Session>> {
-        if !(1..=MAX_FORKS).contains(&count) || names.len() > count {
-            return Err(SandboxError::Limit {
-                what: "copies made at once, at least one",
-                limit: MAX_FORKS as u64,
-            });
-        }
-        let owner = session.inner.owner;
-        let reserved = self.reserve(owner, names, count)?;
-        let root = self.inner.root.clone();
-        // While the session stands still: its next checkpoint would replace the files.
-        let origins = session
-            .work(move |state| {
-                let origin = match from {
-                    Some(id) => state.snapshot_origin(id)?,
-                    None => state.origin()?,
-                };
-                origin.check()?;
-                (0..count)
-                    .map(|_| begin_copy(&root, &origin))
-                    .collect::<Result<Vec<_>>>()
-            })
-            .await?;
-        let mut making = tokio::task::JoinSet::new();
-        for (at, (id, origin)) in origins.into_iter().enumerate() {
-            let manager = self.clone();
-            let name = reserved.names.get(at).cloned();
-            let token = parent.map(CancellationToken::child_token);
-            making.spawn_blocking(move || manager.make(owner, name, Some((id, origin)), token));
-        }
-        let mut copies = Vec::new();
-        let mut failure = None;
-        while let Some(made) = making.join_next().await {
-            match made {
-                Ok(Ok(copy)) => copies.push(copy),
-                Ok(Err(error)) => failure = Some(error),
-                Err(error) => {
-                    failure = Some(SandboxError::io("a thread", std::io::Error::other(error)))
-                }
-            }
-        }
-        drop(reserved);
-        if let Some(error) = failure {
-            for copy in copies {
-                self.destroy(&copy).await?;
-            }
-            return Err(error);
-        }
-        Ok(copies)
-    }
-
     /// Makes a session: its folder, its record, its VM.
-    fn make(
+    pub(super) fn make(
         &self,
         owner: u32,
         name: Option<SessionName>,
@@ -252,52 +185,6 @@ impl SessionManager {
                 Err(error)
             }
         }
-    }
-
-    /// Takes names and places, so that two at once cannot have the same.
-    fn reserve(&self, owner: u32, names: Vec<SessionName>, places: usize) -> Result<Reserved> {
-        if self.inner.token.is_cancelled() {
-            return Err(SandboxError::Stopping);
-        }
-        let mut table = self.table();
-        let has = table
-            .sessions
-            .values()
-            .filter(|session| session.inner.owner == owner)
-            .count();
-        let making = table.in_the_making.get(&owner).copied().unwrap_or(0);
-        if has + making + places > self.inner.config.max_sessions {
-            return Err(SandboxError::Limit {
-                what: "sessions of a user",
-                limit: self.inner.config.max_sessions as u64,
-            });
-        }
-        let mut wanted = HashSet::new();
-        for name in &names {
-            let is_taken = table
-                .sessions
-                .values()
-                .any(|session| session.inner.owner == owner && session.name() == Some(name));
-            if is_taken
-                || table.reserved.contains(&(owner, name.clone()))
-                || !wanted.insert(name.clone())
-            {
-                return Err(SandboxError::NameTaken {
-                    what: "session",
-                    name: name.to_string(),
-                });
-            }
-        }
-        table
-            .reserved
-            .extend(names.iter().map(|name| (owner, name.clone())));
-        *table.in_the_making.entry(owner).or_default() += places;
-        Ok(Reserved {
-            manager: self.clone(),
-            owner,
-            names,
-            places,
-        })
     }
 
     /// The session of this name or id, if it is this user's.
@@ -430,49 +317,5 @@ impl SessionManager {
         let vms = Arc::clone(&self.inner.vms);
         // A panic there has been reported.
         let _ = tokio::task::spawn_blocking(move || vms.stop()).await;
-    }
-}
-
-/// Makes the folder of a copy and puts the state in it that it starts from.
-fn begin_copy(root: &std::path::Path, origin: &Origin) -> Result<(SessionId, Option<Checkpoint>)> {
-    let id = SessionId::random();
-    let Some((source, seal)) = &origin.stored else {
-        return Ok((id, None));
-    };
-    let folder = root.join(id.to_string());
-    fs::create_dir_all(&folder)
-        .map_err(|error| SandboxError::io(format!("making {}", folder.display()), error))?;
-    let name = checkpoint_folder(origin.after);
-    stored::link(source, &folder.join(&name))?;
-    Ok((
-        id,
-        Some(Checkpoint {
-            after: origin.after,
-            folder: name,
-            seal: seal.clone(),
-        }),
-    ))
-}
-
-/// Names and places taken, until this is dropped: then the sessions are in the table.
-struct Reserved {
-    manager: SessionManager,
-    owner: u32,
-    names: Vec<SessionName>,
-    places: usize,
-}
-
-impl Drop for Reserved {
-    fn drop(&mut self) {
-        let mut table = self.manager.table();
-        for name in &self.names {
-            table.reserved.remove(&(self.owner, name.clone()));
-        }
-        if let Some(making) = table.in_the_making.get_mut(&self.owner) {
-            *making = making.saturating_sub(self.places);
-            if *making == 0 {
-                table.in_the_making.remove(&self.owner);
-            }
-        }
     }
 }

@@ -1,0 +1,98 @@
+//! Copies of a session.
+
+use super::checkpoint::Origin;
+use super::manager::SessionManager;
+use super::record::{Checkpoint, checkpoint_folder};
+use super::{Session, stored};
+use crate::{Result, SandboxError, SessionId, SessionName, SnapshotId};
+use std::fs;
+use tokio_util::sync::CancellationToken;
+
+/// Most copies made at once.
+const MAX_FORKS: usize = 64;
+
+impl SessionManager {
+    /// Makes `count` copies of a session, of what it is now or of one of its snapshots. They
+    /// end with `parent`'s token, if one is given, else by themselves.
+    ///
+    /// # Errors
+    /// As [`Self::create`]; then there is no copy.
+    pub async fn fork(
+        &self,
+        session: &Session,
+        from: Option<SnapshotId>,
+        names: Vec<SessionName>,
+        count: usize,
+        parent: Option<&CancellationToken>,
+    ) -> Result<Vec<Session>> {
+        if !(1..=MAX_FORKS).contains(&count) || names.len() > count {
+            return Err(SandboxError::Limit {
+                what: "copies made at once, at least one",
+                limit: MAX_FORKS as u64,
+            });
+        }
+        let owner = session.inner.owner;
+        let reserved = self.reserve(owner, names, count)?;
+        let root = self.inner.root.clone();
+        // While the session stands still: its next checkpoint would replace the files.
+        let origins = session
+            .work(move |state| {
+                let origin = match from {
+                    Some(id) => state.snapshot_origin(id)?,
+                    None => state.origin()?,
+                };
+                origin.check()?;
+                (0..count)
+                    .map(|_| begin_copy(&root, &origin))
+                    .collect::<Result<Vec<_>>>()
+            })
+            .await?;
+        let mut making = tokio::task::JoinSet::new();
+        for (at, (id, origin)) in origins.into_iter().enumerate() {
+            let manager = self.clone();
+            let name = reserved.names.get(at).cloned();
+            let token = parent.map(CancellationToken::child_token);
+            making.spawn_blocking(move || manager.make(owner, name, Some((id, origin)), token));
+        }
+        let mut copies = Vec::new();
+        let mut failure = None;
+        while let Some(made) = making.join_next().await {
+            match made {
+                Ok(Ok(copy)) => copies.push(copy),
+                Ok(Err(error)) => failure = Some(error),
+                Err(error) => {
+                    failure = Some(SandboxError::io("a thread", std::io::Error::other(error)))
+                }
+            }
+        }
+        drop(reserved);
+        if let Some(error) = failure {
+            for copy in copies {
+                self.destroy(&copy).await?;
+            }
+            return Err(error);
+        }
+        Ok(copies)
+    }
+}
+
+/// Makes the folder of a copy and puts the state in it that it starts from.
+fn begin_copy(root: &std::path::Path, origin: &Origin) -> Result<(SessionId, Option<Checkpoint>)> {
+    let id = SessionId::random();
+    let Some((source, seal)) = &origin.stored else {
+        return Ok((id, None));
+    };
+    let folder = root.join(id.to_string());
+    fs::create_dir_all(&folder)
+        .map_err(|error| SandboxError::io(format!("making {}", folder.display()), error))?;
+    let name = checkpoint_folder(origin.after);
+    stored::link(source, &folder.join(&name))?;
+    Ok((
+        id,
+        Some(Checkpoint {
+            after: origin.after,
+            folder: name,
+            seal: seal.clone(),
+        }),
+    ))
+}
