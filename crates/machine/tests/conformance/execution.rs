@@ -1,11 +1,10 @@
 //! Running code in a guest.
 
 use crate::Behaviour;
-use crate::ground::{DONE, Ground, LONG, run, try_run, value};
-use std::time::{Duration, Instant};
+use crate::ground::{DONE, Ground, interrupt, run, value};
+use std::time::Duration;
 use ukernel_abi::message::{Mode, Outcome, Stream};
-use ukernel_machine::guest::{Guest, Until};
-use ukernel_machine::{BackendKind, Machine, MachineError};
+use ukernel_machine::BackendKind;
 
 pub const BEHAVIOURS: &[Behaviour] = &[
     ("a_machine_boots_and_greets", boots_and_greets),
@@ -146,24 +145,6 @@ fn isolated(ground: &Ground) {
     assert_eq!(value(&mut second, "1 + 1"), "2", "and lives on");
 }
 
-/// Runs a program that does not end, then interrupts it.
-fn interrupt(
-    machine: &mut dyn Machine,
-    guest: &mut Guest,
-    code: &str,
-) -> Result<Outcome, MachineError> {
-    let started = try_run(guest, code, Duration::from_millis(300), Mode::Program);
-    assert!(
-        matches!(started, Err(MachineError::TimedOut(_))),
-        "{started:?}"
-    );
-    let until = Until {
-        deadline: Some(Instant::now() + LONG),
-        cancel: None,
-    };
-    Ok(guest.interrupt(machine, until, &mut |_| Ok(()))?.outcome)
-}
-
 fn interrupted_waiting(ground: &Ground) {
     let (mut machine, mut guest) = ground.boot();
     for wait in [
@@ -171,7 +152,8 @@ fn interrupted_waiting(ground: &Ground) {
         "import asyncio; x = 41; asyncio.run(asyncio.sleep(1000))",
         "import ukernel; x = 41; ukernel.sleep(1000)",
     ] {
-        let outcome = interrupt(machine.as_mut(), &mut guest, wait).expect("it ends");
+        let outcome =
+            interrupt(machine.as_mut(), &mut guest, wait, Mode::Program).expect("it ends");
         assert_eq!(outcome, Outcome::Interrupted, "{wait}");
         assert_eq!(value(&mut guest, "x + 1"), "42");
     }
@@ -191,7 +173,8 @@ fn interrupted_computing(ground: &Ground) {
         "x = 41\nwhile True: sum(range(1000))",
         "x = 41\nimport re; re.match('(a+)+$', 'a' * 60 + 'b')",
     ] {
-        let outcome = interrupt(machine.as_mut(), &mut guest, endless).expect("it ends");
+        let outcome =
+            interrupt(machine.as_mut(), &mut guest, endless, Mode::Program).expect("it ends");
         assert_eq!(outcome, Outcome::Interrupted, "{endless}");
         assert_eq!(value(&mut guest, "x + 1"), "42");
     }

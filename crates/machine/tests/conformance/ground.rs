@@ -258,3 +258,22 @@ pub fn run_endlessly(guest: &mut Guest) {
 pub fn is_gone(process: u32) -> bool {
     !Path::new(&format!("/proc/{process}")).exists()
 }
+
+/// Runs what does not end, then interrupts it.
+pub fn interrupt(
+    machine: &mut dyn Machine,
+    guest: &mut Guest,
+    source: &str,
+    mode: Mode,
+) -> Result<Outcome, MachineError> {
+    let started = try_run(guest, source, Duration::from_millis(500), mode);
+    assert!(
+        matches!(started, Err(MachineError::TimedOut(_))),
+        "{started:?}"
+    );
+    let until = Until {
+        deadline: Some(Instant::now() + LONG),
+        cancel: None,
+    };
+    Ok(guest.interrupt(machine, until, &mut |_| Ok(()))?.outcome)
+}

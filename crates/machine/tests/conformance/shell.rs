@@ -1,11 +1,11 @@
 //! Commands of the shell, over the files Python has.
 
 use crate::Behaviour;
-use crate::ground::{DONE, Ground, LONG, Ran, fork, run, try_run, value};
+use crate::ground::{DONE, Ground, LONG, Ran, fork, interrupt, run, try_run, value};
 use std::time::{Duration, Instant};
 use ukernel_abi::message::{Mode, Outcome, Stream};
-use ukernel_machine::guest::{Guest, Until};
-use ukernel_machine::{BackendKind, Machine, MachineError};
+use ukernel_machine::BackendKind;
+use ukernel_machine::guest::Guest;
 
 pub const BEHAVIOURS: &[Behaviour] = &[
     ("shell_commands_run", commands),
@@ -109,27 +109,13 @@ fn interrupted(ground: &Ground) {
         ("while true; do :; done", loops),
     ];
     for (commands, _) in endless.iter().filter(|(_, possible)| *possible) {
-        let outcome = interrupt(machine.as_mut(), &mut guest, commands);
+        let outcome = interrupt(machine.as_mut(), &mut guest, commands, Mode::Shell);
+        let outcome = outcome.expect("it ends");
         assert_eq!(outcome, Outcome::Interrupted, "{commands}");
     }
     let started = Instant::now();
     says(&mut guest, "sleep 0.3; echo $kept", "1\n");
     assert!(started.elapsed() >= Duration::from_millis(300));
-}
-
-/// Runs commands that do not end, then interrupts them.
-fn interrupt(machine: &mut dyn Machine, guest: &mut Guest, commands: &str) -> Outcome {
-    let started = try_run(guest, commands, Duration::from_millis(500), Mode::Shell);
-    assert!(
-        matches!(started, Err(MachineError::TimedOut(_))),
-        "{started:?}"
-    );
-    let until = Until {
-        deadline: Some(Instant::now() + LONG),
-        cancel: None,
-    };
-    let ended = guest.interrupt(machine, until, &mut |_| Ok(()));
-    ended.expect("it ends").outcome
 }
 
 /// Says the median, for the documents; the bound is one no host should meet.
