@@ -18,7 +18,7 @@ from just_bash.interpreter import errors
 from just_bash.parser import parse
 from program import Exited, Interrupted
 from shell_cat import ExactCat
-from shell_files import TreeFiles, to_bytes
+from shell_files import CannotWrite, TreeFiles, to_bytes
 from shell_python import PythonCommand
 
 # Time is limited by the host. Calls stay limited: the stack is.
@@ -39,10 +39,18 @@ ENDINGS = (ExitError, errors.ErrexitError, errors.NounsetError, errors.BadSubsti
 
 
 class Session(Interpreter):
-    """just-bash's interpreter, but for two things it does wrong without a word.
+    """just-bash's interpreter, but for three things it does wrong without a word.
 
-    It would run `command &` in the foreground, and send errors of `> FILE 2>&1` past the file.
+    It would run `command &` in the foreground, send errors of `> FILE 2>&1` past the file, and
+    print what was meant for a file that cannot be written.
     """
+
+    async def _process_output_redirections(self, redirections, result):
+        with self._fs.writing_output():
+            try:
+                return await super()._process_output_redirections(redirections, result)
+            except CannotWrite as error:
+                return ExecResult(stderr=f"{result.stderr}bash: {error}\n", exit_code=1)
 
     async def execute_command(self, node, stdin):
         redirections = getattr(node, "redirections", None)

@@ -3,6 +3,7 @@
 Text is UTF-8 with bytes that are not kept as surrogates, so that `cat` and `>` change nothing.
 """
 
+import contextlib
 import os
 import posixpath
 import shutil
@@ -27,8 +28,24 @@ class Entry:
     is_symbolic_link: bool
 
 
+class CannotWrite(BaseException):
+    """Output has nowhere to go. Not an `Exception`: the interpreter would catch those."""
+
+
 class TreeFiles:
     """`IFileSystem` of just-bash over `os`. Nothing here waits, so nothing here awaits."""
+
+    def __init__(self):
+        self._is_output = False
+
+    @contextlib.contextmanager
+    def writing_output(self):
+        """What is written meanwhile is output of a command, which must not get lost in silence."""
+        self._is_output = True
+        try:
+            yield
+        finally:
+            self._is_output = False
 
     async def read_file(self, path, encoding="utf-8"):
         return (await self.read_file_bytes(path)).decode("utf-8", "surrogateescape")
@@ -45,12 +62,16 @@ class TreeFiles:
     async def append_file(self, path, content, encoding="utf-8"):
         self._put(path, content, "ab")
 
-    @staticmethod
-    def _put(path, content, mode):
+    def _put(self, path, content, mode):
         if path == NOWHERE:
             return
-        with open(path, mode) as file:
-            file.write(to_bytes(content))
+        try:
+            with open(path, mode) as file:
+                file.write(to_bytes(content))
+        except OSError as error:
+            if self._is_output:
+                raise CannotWrite(f"{path}: {error.strerror}") from None
+            raise
 
     async def exists(self, path):
         return path == NOWHERE or os.path.exists(path)

@@ -84,6 +84,13 @@ class Shell(unittest.TestCase):
         run("cat b | cat > c")
         self.assertEqual(pathlib.Path("c").read_bytes(), content)
 
+    def test_output_that_cannot_be_written_is_an_error(self):
+        for operator in (">", ">>", "&>", "2>&1 >"):
+            ended, out, err = run(f"echo lost {operator} nosuch/file")
+            self.assertEqual((out, ended), (b"", program.Exited(1, None)), operator)
+            self.assertIn(b"nosuch/file: No such file", err)
+        self.says("echo a | tee nosuch/file", "a\n", 1)
+
     def test_cat_adds_nothing(self):
         self.says("printf a > x; printf b > y; cat x y - < x; cat nosuch x", "abaa", 1)
         self.says("cat -n x", "     1\ta\n")
