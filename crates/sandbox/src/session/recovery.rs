@@ -40,7 +40,7 @@ pub(super) fn recover(
     if record.template != vms.template_key() {
         return refuse(
             &record,
-            "it was made with another version of the guest, or on another host".to_owned(),
+            "it was made with another guest or memory size, or on another host: it comes back with those".to_owned(),
         );
     }
     let remaining = record.expires_ms.saturating_sub(now_ms());
