@@ -93,10 +93,14 @@ pub trait Machine: Send {
         Ok(false)
     }
 
+    /// Whether the channel goes on when [`Self::snapshot`] was called, whatever came of it. `false`:
+    /// it is closed, and the guest waits to be connected to and greeted again, as the one it is.
+    fn keeps_channel(&self) -> bool;
+
     /// Writes what the machine has become since it was forked into a folder, for
-    /// [`Template::restore`]; the machine goes on, and so does its channel, on which nothing may
-    /// be under way. A snapshot that is in the folder already is overwritten, which costs less
-    /// than making its files anew.
+    /// [`Template::restore`]; the machine goes on, and its channel if [`Self::keeps_channel`].
+    /// Nothing may be under way on the channel. A snapshot that is in the folder already is
+    /// overwritten, which costs less than making its files anew.
     ///
     /// # Errors
     /// The machine has ended, was not forked from a template, or the folder cannot be

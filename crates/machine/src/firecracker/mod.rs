@@ -13,14 +13,16 @@
 //! own.
 
 mod api;
+mod changes;
+mod dig;
 mod ending;
 mod machine;
 mod memory;
 mod process;
-mod sparse;
 mod starter;
 mod tail;
 mod template;
+mod unnamed;
 
 use crate::spares::Spares;
 use crate::{Backend, BackendKind, Machine, MachineError, MachineSpec, Result, Template};

@@ -18,10 +18,20 @@ pub const BEHAVIOURS: &[Behaviour] = &[
     ("snapshots_that_are_damaged_are_refused", damaged),
 ];
 
-fn snapshot(machine: &mut dyn Machine) -> TempDir {
+/// Takes a snapshot. The guest is greeted again where that has cost it its channel.
+fn snapshot_to(folder: &Path, machine: &mut dyn Machine, guest: Guest) -> Guest {
+    machine.snapshot(folder).expect("a snapshot");
+    if machine.keeps_channel() {
+        return guest;
+    }
+    drop(guest);
+    greet(machine)
+}
+
+fn snapshot(machine: &mut dyn Machine, guest: Guest) -> (TempDir, Guest) {
     let folder = tempfile::tempdir().expect("folder");
-    machine.snapshot(folder.path()).expect("a snapshot");
-    folder
+    let guest = snapshot_to(folder.path(), machine, guest);
+    (folder, guest)
 }
 
 fn restore(template: &dyn Template, folder: &Path) -> (Box<dyn Machine>, Guest) {
@@ -36,9 +46,9 @@ fn goes_on(ground: &Ground) {
     let (mut machine, mut guest) = fork(template.as_ref());
     let code = "random.seed(1); twin = random.Random(1); x = [1, 2]";
     assert_eq!(run(&mut guest, code).outcome, DONE);
-    let folder = snapshot(machine.as_mut());
+    let (folder, mut guest) = snapshot(machine.as_mut(), guest);
     for _ in 0..2 {
-        machine.snapshot(folder.path()).expect("written over");
+        guest = snapshot_to(folder.path(), machine.as_mut(), guest);
         assert_eq!(value(&mut guest, "x"), "[1, 2]");
         assert_eq!(
             value(&mut guest, "random.random() == twin.random()"),
@@ -52,7 +62,7 @@ fn has_state(ground: &Ground) {
     let (mut machine, mut guest) = fork(template.as_ref());
     let code = "x = list(range(100000))\nopen('/tmp/f', 'w').write('kept')";
     assert_eq!(run(&mut guest, code).outcome, DONE);
-    let folder = snapshot(machine.as_mut());
+    let (folder, mut guest) = snapshot(machine.as_mut(), guest);
     assert_eq!(run(&mut guest, "x = 'later'").outcome, DONE);
     drop((guest, machine));
     let (_machine, mut guest) = restore(template.as_ref(), folder.path());
@@ -65,7 +75,7 @@ fn individuals(ground: &Ground) {
     let template = ground.template("import os, random, uuid");
     let (mut machine, mut guest) = fork(template.as_ref());
     assert_eq!(run(&mut guest, "random.random()").outcome, DONE);
-    let folder = snapshot(machine.as_mut());
+    let (folder, guest) = snapshot(machine.as_mut(), guest);
     let one = restore(template.as_ref(), folder.path());
     let two = restore(template.as_ref(), folder.path());
     let mut seen = HashSet::new();
@@ -82,7 +92,7 @@ fn again(ground: &Ground) {
     let (mut machine, mut guest) = fork(template.as_ref());
     for n in 1..4 {
         assert_eq!(run(&mut guest, "x += 1").outcome, DONE);
-        let folder = snapshot(machine.as_mut());
+        let (folder, _) = snapshot(machine.as_mut(), guest);
         (machine, guest) = restore(template.as_ref(), folder.path());
         assert_eq!(value(&mut guest, "x"), n.to_string());
     }
@@ -92,7 +102,7 @@ fn damaged(ground: &Ground) {
     let template = ground.template("x = 0");
     let (mut machine, mut guest) = fork(template.as_ref());
     assert_eq!(run(&mut guest, "x = 1").outcome, DONE);
-    let folder = snapshot(machine.as_mut());
+    let (folder, mut guest) = snapshot(machine.as_mut(), guest);
     let try_restore = || {
         let restored = template.restore(folder.path(), Limits::NONE);
         restored.map(drop)

@@ -74,7 +74,18 @@ impl Vm {
 
     /// Writes what the machine has become into a folder, and goes on. See [`Machine::snapshot`].
     pub(crate) fn snapshot(&mut self, folder: &Path) -> Result<(), MachineError> {
-        self.machine.snapshot(folder)
+        let taken = self.machine.snapshot(folder);
+        if self.machine.keeps_channel() {
+            return taken;
+        }
+        // Whatever came of it. The guest hears who it is, which is who it was.
+        match self.machine.connect().and_then(Guest::greet) {
+            Ok(guest) => {
+                self.guest = guest;
+                taken
+            }
+            Err(error) => taken.and(Err(error)),
+        }
     }
 
     /// Whether it has ended by itself.
