@@ -93,8 +93,9 @@ pub trait Machine: Send {
         Ok(false)
     }
 
-    /// Whether the channel goes on when [`Self::snapshot`] was called, whatever came of it. `false`:
-    /// it is closed, and the guest waits to be connected to and greeted again, as the one it is.
+    /// Whether the channel goes on when [`Self::snapshot`] was called. `false`: whatever came of
+    /// it, the channel is to be dropped, and the guest connected to and greeted again. It goes on
+    /// as who it is.
     fn keeps_channel(&self) -> bool;
 
     /// Writes what the machine has become since it was forked into a folder, for

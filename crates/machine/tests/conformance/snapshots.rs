@@ -15,12 +15,18 @@ pub const BEHAVIOURS: &[Behaviour] = &[
     ("snapshots_a_restored_machine_has_the_state", has_state),
     ("snapshots_restored_machines_are_individuals", individuals),
     ("snapshots_of_a_restored_machine_work", again),
+    ("snapshots_that_fail_cost_no_state", failing),
     ("snapshots_that_are_damaged_are_refused", damaged),
 ];
 
-/// Takes a snapshot. The guest is greeted again where that has cost it its channel.
+/// Takes a snapshot.
 fn snapshot_to(folder: &Path, machine: &mut dyn Machine, guest: Guest) -> Guest {
     machine.snapshot(folder).expect("a snapshot");
+    after_snapshot(machine, guest)
+}
+
+/// The guest, greeted again where a snapshot costs it its channel.
+fn after_snapshot(machine: &mut dyn Machine, guest: Guest) -> Guest {
     if machine.keeps_channel() {
         return guest;
     }
@@ -96,6 +102,31 @@ fn again(ground: &Ground) {
         (machine, guest) = restore(template.as_ref(), folder.path());
         assert_eq!(value(&mut guest, "x"), n.to_string());
     }
+}
+
+fn failing(ground: &Ground) {
+    let nowhere = Path::new("/nowhere/at/all");
+    let (mut machine, mut guest) = ground.boot();
+    assert_eq!(run(&mut guest, "x = 1").outcome, DONE);
+    let refused = machine.snapshot(nowhere);
+    assert!(refused.is_err(), "it was not forked");
+    let mut guest = after_snapshot(machine.as_mut(), guest);
+    assert_eq!(value(&mut guest, "x"), "1");
+    drop(guest);
+    let template = machine.into_template().expect("a template");
+    let (mut machine, mut guest) = fork(template.as_ref());
+    for n in 2..4 {
+        assert_eq!(
+            run(&mut guest, &format!("x = {n}; y{n} = 'new'")).outcome,
+            DONE
+        );
+        assert!(machine.snapshot(nowhere).is_err(), "no such folder");
+        guest = after_snapshot(machine.as_mut(), guest);
+        assert_eq!(value(&mut guest, "x"), n.to_string());
+    }
+    let (folder, _guest) = snapshot(machine.as_mut(), guest);
+    let (_machine, mut guest) = restore(template.as_ref(), folder.path());
+    assert_eq!(value(&mut guest, "x, y2, y3"), "(3, 'new', 'new')");
 }
 
 fn damaged(ground: &Ground) {
