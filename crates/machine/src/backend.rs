@@ -93,10 +93,15 @@ pub trait Machine: Send {
         Ok(false)
     }
 
+    /// Whether the channel goes on when [`Self::snapshot`] was called. `false`: whatever came of
+    /// it, the channel is to be dropped, and the guest connected to and greeted again. It goes on
+    /// as who it is.
+    fn keeps_channel(&self) -> bool;
+
     /// Writes what the machine has become since it was forked into a folder, for
-    /// [`Template::restore`]; the machine goes on, and so does its channel, on which nothing may
-    /// be under way. A snapshot that is in the folder already is overwritten, which costs less
-    /// than making its files anew.
+    /// [`Template::restore`]; the machine goes on, and its channel if [`Self::keeps_channel`].
+    /// Nothing may be under way on the channel. A snapshot that is in the folder already is
+    /// overwritten, which costs less than making its files anew.
     ///
     /// # Errors
     /// The machine has ended, was not forked from a template, or the folder cannot be

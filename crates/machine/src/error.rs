@@ -75,6 +75,11 @@ pub enum MachineError {
 }
 
 impl MachineError {
+    /// A snapshot is a difference, and this machine has nothing to differ from.
+    pub(crate) const NOT_FORKED: Self = Self::Unsupported(
+        "a machine that was booted has no snapshots: make it a template, and fork that",
+    );
+
     /// A failed file or socket operation.
     pub fn io(what: impl Into<String>, cause: impl Into<io::Error>) -> Self {
         Self::Io {

@@ -16,6 +16,7 @@ pub mod firecracker;
 mod greeting;
 pub mod guest;
 pub mod kvm;
+mod overwrite;
 pub mod probe;
 mod spares;
 

@@ -59,6 +59,7 @@ pub mod process;
 pub mod run;
 pub mod serial;
 pub mod snapshot;
+pub mod sparse;
 pub mod speed;
 mod template;
 mod usage;

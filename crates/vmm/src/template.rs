@@ -5,11 +5,9 @@ use crate::process::config::{Snapshot, SnapshotMemory};
 use crate::process::host::VmProcess;
 use crate::snapshot::VmState;
 use crate::snapshot::working_set::WorkingSet;
-use crate::{Result, VmmError};
-use rustix::fs::{SealFlags, SeekFrom, fcntl_add_seals, seek};
-use rustix::io::Errno;
+use crate::{Result, VmmError, sparse};
+use rustix::fs::{SealFlags, fcntl_add_seals};
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 
 /// What forks share. Its memory cannot change any more: a sealed memfd, or a file that
 /// its owner must leave alone.
@@ -111,57 +109,7 @@ impl Template {
     /// # Errors
     /// [`VmmError::Os`].
     pub fn save_memory(&self, target: &File) -> Result<()> {
-        copy_sparse(&self.memory, target, self.layout.ram_bytes())
-    }
-}
-
-/// Copies the parts of `source` that hold data.
-fn copy_sparse(source: &File, target: &File, length: u64) -> Result<()> {
-    let copying = |error: std::io::Error| VmmError::os("copying guest memory", error);
-    target.set_len(length).map_err(copying)?;
-    let mut buffer = vec![0u8; 1 << 20];
-    let mut position = 0;
-    while position < length {
-        position = match seek(source, SeekFrom::Data(position)) {
-            Ok(start) => start,
-            Err(Errno::NXIO) => break,
-            Err(error) => return Err(VmmError::os("SEEK_DATA in guest memory", error)),
-        };
-        let end = seek(source, SeekFrom::Hole(position))
-            .map_err(|error| VmmError::os("SEEK_HOLE in guest memory", error))?;
-        while position < end {
-            let piece = usize::try_from(end - position)
-                .unwrap_or(usize::MAX)
-                .min(buffer.len());
-            let piece = &mut buffer[..piece];
-            source.read_exact_at(piece, position).map_err(copying)?;
-            target.write_all_at(piece, position).map_err(copying)?;
-            position += piece.len() as u64;
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use rustix::fs::{MemfdFlags, memfd_create};
-    use std::os::unix::fs::MetadataExt;
-
-    #[test]
-    fn a_copy_is_equal_and_sparse() {
-        let file = || File::from(memfd_create("copy", MemfdFlags::CLOEXEC).expect("memfd"));
-        let (source, target) = (file(), file());
-        let length = 64 << 20;
-        source.set_len(length).expect("size");
-        source.write_all_at(b"start", 0).expect("write");
-        source.write_all_at(b"end", length - 3).expect("write");
-        copy_sparse(&source, &target, length).expect("copy");
-        let mut end = [0; 3];
-        target.read_exact_at(&mut end, length - 3).expect("read");
-        assert_eq!(&end, b"end");
-        let metadata = target.metadata().expect("metadata");
-        assert_eq!(metadata.len(), length);
-        assert!(metadata.blocks() * 512 < 1 << 20, "only what holds data");
+        sparse::copy(&self.memory, target)
+            .map_err(|error| VmmError::os("copying guest memory", error))
     }
 }

@@ -1,13 +1,16 @@
 //! A machine: booted or restored, paused, connected to, made a template.
 
+use super::changes::Changes;
 use super::process::{Process, VSOCK_SOCKET, ended};
-use super::template::{FirecrackerTemplate, Snapshot};
-use super::{Shared, api_path, memory};
+use super::template::{FirecrackerTemplate, PAGES_FILE, STATE_FILE, Snapshot};
+use super::{Shared, api_path, memory, unnamed};
 use crate::greeting::Greeting;
 use crate::{
     Channel, Ending, Limits, Machine, MachineError, MachineSpec, MachineStats, Result, Template,
+    overwrite,
 };
 use serde_json::json;
+use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -28,15 +31,13 @@ const AGAIN: Duration = Duration::from_millis(2);
 /// Longest line Firecracker answers a connection with.
 const MAX_LINE_BYTES: usize = 32;
 
-/// Forks are made from templates only, for now.
-pub(super) const NO_SNAPSHOTS: MachineError =
-    MachineError::Unsupported("the firecracker backend has no snapshots of forks: use kvm");
-
 /// A machine of Firecracker.
 #[derive(Debug)]
 pub(super) struct FirecrackerMachine {
     process: Process,
     greeting: Greeting,
+    /// Of a fork.
+    changes: Option<Changes>,
     shared: Arc<Shared>,
 }
 
@@ -72,19 +73,26 @@ impl FirecrackerMachine {
         Ok(Self {
             process,
             greeting: Greeting::new(spec.limits)?,
+            changes: None,
             shared: Arc::clone(shared),
         })
     }
 
-    pub(super) fn restore(
+    /// Starts a machine from Firecracker's files of one, whose memory is the template's but for
+    /// `changes`.
+    pub(super) fn load(
         shared: &Arc<Shared>,
-        snapshot: &Snapshot,
+        state: &Path,
+        memory: &Path,
+        changes: Changes,
         limits: Limits,
     ) -> Result<Self> {
         let mut process = shared.process()?;
         let body = json!({
-            "snapshot_path": api_path(&snapshot.state)?,
-            "mem_backend": { "backend_type": "File", "backend_path": api_path(&snapshot.memory)? },
+            "snapshot_path": api_path(state)?,
+            "mem_backend": { "backend_type": "File", "backend_path": api_path(memory)? },
+            // Else a snapshot would be all of the memory.
+            "track_dirty_pages": true,
             "resume_vm": true,
             "vsock_override": { "uds_path": VSOCK_SOCKET },
         });
@@ -92,13 +100,38 @@ impl FirecrackerMachine {
         Ok(Self {
             process,
             greeting: Greeting::new(limits)?,
+            changes: Some(changes),
             shared: Arc::clone(shared),
         })
+    }
+
+    /// Has Firecracker write what it keeps of the paused machine.
+    fn create_snapshot(&mut self, kind: &str, state: &Path, memory: &Path) -> Result<()> {
+        let body = json!({
+            "snapshot_type": kind,
+            "snapshot_path": api_path(state)?,
+            "mem_file_path": api_path(memory)?,
+        });
+        self.process.request("PUT", "/snapshot/create", &body, COPY)
     }
 
     fn set_state(&mut self, state: &str) -> Result<()> {
         self.process
             .request("PATCH", "/vm", &json!({ "state": state }), ANSWER)
+    }
+
+    /// Stops the guest for as long as it takes to gather what it changed. Returns its state.
+    fn take_changes(&mut self, changes: &mut Changes) -> Result<File> {
+        let state = unnamed::in_memory()
+            .map_err(|error| MachineError::io("making a file for a state", error))?;
+        self.set_state("Paused")?;
+        let taken = changes.expect(&self.shared.run_dir).and_then(|news| {
+            self.create_snapshot("Diff", &unnamed::path(&state), &unnamed::path(&news))?;
+            Ok(news)
+        });
+        let resumed = self.set_state("Resumed");
+        changes.gather(&taken?, &self.shared.run_dir)?;
+        resumed.map(|()| state)
     }
 
     /// Asks Firecracker for a connection. `None`: the guest does not listen yet.
@@ -174,20 +207,28 @@ impl Machine for FirecrackerMachine {
         self.set_state("Resumed")
     }
 
-    fn snapshot(&mut self, _folder: &Path) -> Result<()> {
-        Err(NO_SNAPSHOTS)
+    /// Firecracker resets the connections of a guest when it takes a snapshot.
+    fn keeps_channel(&self) -> bool {
+        false
+    }
+
+    fn snapshot(&mut self, folder: &Path) -> Result<()> {
+        let failed = |error| MachineError::io("keeping the state of a machine", error);
+        let mut changes = self.changes.take().ok_or(MachineError::NOT_FORKED)?;
+        let taken = self.take_changes(&mut changes);
+        let changes = self.changes.insert(changes);
+        let mut state = taken?;
+        changes.write(&folder.join(PAGES_FILE))?;
+        let path = folder.join(STATE_FILE);
+        let mut file = overwrite::open(&path)?;
+        std::io::copy(&mut state, &mut file).map_err(failed)?;
+        overwrite::cut(&mut file, &path)
     }
 
     fn into_template(mut self: Box<Self>) -> Result<Box<dyn Template>> {
         let snapshot = Snapshot::in_new_folder(&self.shared.run_dir)?;
         self.set_state("Paused")?;
-        let body = json!({
-            "snapshot_type": "Full",
-            "snapshot_path": api_path(&snapshot.state)?,
-            "mem_file_path": api_path(&snapshot.memory)?,
-        });
-        self.process
-            .request("PUT", "/snapshot/create", &body, COPY)?;
+        self.create_snapshot("Full", &snapshot.state, &snapshot.memory)?;
         self.process.kill()?;
         Ok(Box::new(FirecrackerTemplate::new(snapshot, self.shared)?))
     }

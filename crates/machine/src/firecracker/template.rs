@@ -1,7 +1,9 @@
 //! A template: Firecracker's snapshot of a machine, two files every fork maps.
 
+use super::changes::Changes;
+use super::dig::dig;
 use super::machine::FirecrackerMachine;
-use super::{Shared, sparse};
+use super::{Shared, unnamed};
 use crate::{Limits, Machine, MachineError, Result, Template};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, Permissions};
@@ -9,11 +11,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
+use ukernel_vmm::sparse;
 
 /// Guest memory, sparse. Firecracker maps it `MAP_PRIVATE` and never writes to it.
 const MEMORY_FILE: &str = "firecracker-memory";
 /// Registers and devices, in Firecracker's format.
-const STATE_FILE: &str = "firecracker-state";
+pub(super) const STATE_FILE: &str = "firecracker-state";
+/// What a fork has changed in its memory, of a snapshot.
+pub(super) const PAGES_FILE: &str = "firecracker-pages";
 /// What a saved folder is.
 const LABEL_FILE: &str = "firecracker.json";
 
@@ -54,6 +59,8 @@ impl Snapshot {
 #[derive(Debug)]
 pub(super) struct FirecrackerTemplate {
     snapshot: Snapshot,
+    /// The file of guest memory, open.
+    memory: Arc<File>,
     shared: Arc<Shared>,
 }
 
@@ -65,9 +72,20 @@ impl FirecrackerTemplate {
             .read(true)
             .write(true)
             .open(path)
-            .and_then(|memory| sparse::dig(&memory))
+            .and_then(|memory| dig(&memory))
             .map_err(|error| MachineError::io(path.display().to_string(), error))?;
-        Ok(Self { snapshot, shared })
+        Self::of(snapshot, shared)
+    }
+
+    fn of(snapshot: Snapshot, shared: Arc<Shared>) -> Result<Self> {
+        let path = &snapshot.memory;
+        let memory = File::open(path)
+            .map_err(|error| MachineError::io(path.display().to_string(), error))?;
+        Ok(Self {
+            memory: Arc::new(memory),
+            snapshot,
+            shared,
+        })
     }
 
     pub(super) fn open(folder: &Path, shared: Arc<Shared>) -> Result<Self> {
@@ -101,18 +119,25 @@ impl FirecrackerTemplate {
                 cause: format!("the template in {} is cut short", folder.display()),
             });
         }
-        Ok(Self { snapshot, shared })
+        Self::of(snapshot, shared)
     }
 }
 
 impl Template for FirecrackerTemplate {
     fn fork(&self, limits: Limits) -> Result<Box<dyn Machine>> {
-        let machine = FirecrackerMachine::restore(&self.shared, &self.snapshot, limits)?;
+        let changes = Changes::none(Arc::clone(&self.memory));
+        let Snapshot { state, memory, .. } = &self.snapshot;
+        let machine = FirecrackerMachine::load(&self.shared, state, memory, changes, limits)?;
         Ok(Box::new(machine))
     }
 
-    fn restore(&self, _folder: &Path, _limits: Limits) -> Result<Box<dyn Machine>> {
-        Err(super::machine::NO_SNAPSHOTS)
+    fn restore(&self, folder: &Path, limits: Limits) -> Result<Box<dyn Machine>> {
+        let (path, state) = (folder.join(PAGES_FILE), folder.join(STATE_FILE));
+        let template = Arc::clone(&self.memory);
+        let (changes, memory) = Changes::read(template, &path, &self.shared.run_dir)?;
+        let path = unnamed::path(&memory);
+        let machine = FirecrackerMachine::load(&self.shared, &state, &path, changes, limits)?;
+        Ok(Box::new(machine))
     }
 
     fn prepare(&self, enough: usize) -> bool {
@@ -127,8 +152,8 @@ impl Template for FirecrackerTemplate {
         let failed =
             |error| MachineError::io(format!("writing a template to {}", folder.display()), error);
         let write = || -> std::io::Result<()> {
-            let memory = File::open(&self.snapshot.memory)?;
-            sparse::copy(&memory, &File::create_new(folder.join(MEMORY_FILE))?)?;
+            let memory = &self.memory;
+            sparse::copy(memory, &File::create_new(folder.join(MEMORY_FILE))?)?;
             std::fs::copy(&self.snapshot.state, folder.join(STATE_FILE))?;
             // Last: a folder without it is no template.
             let label = Label {

@@ -6,10 +6,10 @@ use crate::greeting::Greeting;
 use crate::spares::Spares;
 use crate::{
     Backend, BackendKind, Channel, Ending, Machine, MachineError, MachineSpec, MachineStats,
-    Result, Template,
+    Result, Template, overwrite,
 };
 use std::fs::File;
-use std::io::{Seek, Write};
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -122,10 +122,6 @@ impl Backend for Kvm {
     }
 }
 
-const NOT_FORKED: MachineError = MachineError::Unsupported(
-    "a machine that was booted has no snapshots: make it a template, and fork that",
-);
-
 /// A machine of the embedded VMM.
 #[derive(Debug)]
 struct KvmMachine {
@@ -188,23 +184,27 @@ impl Machine for KvmMachine {
         Ok(self.process.interrupt()?)
     }
 
+    fn keeps_channel(&self) -> bool {
+        true
+    }
+
     fn snapshot(&mut self, folder: &Path) -> Result<()> {
         if self.image.is_some() {
-            return Err(NOT_FORKED);
+            return Err(MachineError::NOT_FORKED);
         }
         let path = folder.join(template::PAGES_FILE);
-        let mut pages = open_over(&path)?;
+        let mut pages = overwrite::open(&path)?;
         self.process.pause()?;
         let taken = self.process.snapshot(Some(&pages));
         self.process.resume()?;
         let state = taken?.state;
         // The VM's process has moved the position both have.
-        cut(&mut pages, &path)?;
+        overwrite::cut(&mut pages, &path)?;
         let path = folder.join(template::STATE_FILE);
-        let mut file = open_over(&path)?;
+        let mut file = overwrite::open(&path)?;
         file.write_all(&state)
             .map_err(|error| MachineError::io(format!("writing {}", path.display()), error))?;
-        cut(&mut file, &path)
+        overwrite::cut(&mut file, &path)
     }
 
     fn into_template(mut self: Box<Self>) -> Result<Box<dyn Template>> {
@@ -242,24 +242,6 @@ impl Machine for KvmMachine {
 fn create(path: &Path) -> Result<File> {
     File::create_new(path)
         .map_err(|error| MachineError::io(format!("creating {}", path.display()), error))
-}
-
-/// Cuts a file where it stands.
-fn cut(file: &mut File, path: &Path) -> Result<()> {
-    file.stream_position()
-        .and_then(|end| file.set_len(end))
-        .map_err(|error| MachineError::io(format!("cutting {}", path.display()), error))
-}
-
-/// Opens a file to be written from its start and then [`cut`]. Cutting it first would have file
-/// systems write it to the disk when it is closed.
-fn open_over(path: &Path) -> Result<File> {
-    File::options()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
-        .map_err(|error| MachineError::io(format!("opening {}", path.display()), error))
 }
 
 fn open(path: &Path) -> Result<File> {

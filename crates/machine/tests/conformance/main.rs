@@ -55,7 +55,6 @@ fn main() {
             eprintln!("SKIPPED: {}: {why}", kind.name());
         }
         for (name, behaviour) in behaviours() {
-            let lack = lack.clone().or_else(|| lack_for(kind, name));
             skipped += usize::from(lack.is_some());
             let artifacts = artifacts.clone().ok();
             let why = lack.clone().unwrap_or_default();
@@ -72,16 +71,6 @@ fn main() {
         eprintln!("SKIPPED: {skipped} of the tests above, which this host cannot run");
     }
     conclusion.exit();
-}
-
-/// What a backend cannot do yet, beside what the host lacks.
-fn lack_for(kind: BackendKind, name: &str) -> Option<String> {
-    let is_missing = kind == BackendKind::Firecracker && name.starts_with("snapshots_");
-    is_missing.then(|| {
-        let why = "snapshots of Firecracker machines are not there yet".to_owned();
-        eprintln!("SKIPPED: {}::{name}: {why}", kind.name());
-        why
-    })
 }
 
 fn try_out(

@@ -15,13 +15,29 @@ pub const BEHAVIOURS: &[Behaviour] = &[
     ("snapshots_a_restored_machine_has_the_state", has_state),
     ("snapshots_restored_machines_are_individuals", individuals),
     ("snapshots_of_a_restored_machine_work", again),
+    ("snapshots_that_fail_cost_no_state", failing),
     ("snapshots_that_are_damaged_are_refused", damaged),
 ];
 
-fn snapshot(machine: &mut dyn Machine) -> TempDir {
+/// Takes a snapshot.
+fn snapshot_to(folder: &Path, machine: &mut dyn Machine, guest: Guest) -> Guest {
+    machine.snapshot(folder).expect("a snapshot");
+    after_snapshot(machine, guest)
+}
+
+/// The guest, greeted again where a snapshot costs it its channel.
+fn after_snapshot(machine: &mut dyn Machine, guest: Guest) -> Guest {
+    if machine.keeps_channel() {
+        return guest;
+    }
+    drop(guest);
+    greet(machine)
+}
+
+fn snapshot(machine: &mut dyn Machine, guest: Guest) -> (TempDir, Guest) {
     let folder = tempfile::tempdir().expect("folder");
-    machine.snapshot(folder.path()).expect("a snapshot");
-    folder
+    let guest = snapshot_to(folder.path(), machine, guest);
+    (folder, guest)
 }
 
 fn restore(template: &dyn Template, folder: &Path) -> (Box<dyn Machine>, Guest) {
@@ -36,9 +52,9 @@ fn goes_on(ground: &Ground) {
     let (mut machine, mut guest) = fork(template.as_ref());
     let code = "random.seed(1); twin = random.Random(1); x = [1, 2]";
     assert_eq!(run(&mut guest, code).outcome, DONE);
-    let folder = snapshot(machine.as_mut());
+    let (folder, mut guest) = snapshot(machine.as_mut(), guest);
     for _ in 0..2 {
-        machine.snapshot(folder.path()).expect("written over");
+        guest = snapshot_to(folder.path(), machine.as_mut(), guest);
         assert_eq!(value(&mut guest, "x"), "[1, 2]");
         assert_eq!(
             value(&mut guest, "random.random() == twin.random()"),
@@ -52,7 +68,7 @@ fn has_state(ground: &Ground) {
     let (mut machine, mut guest) = fork(template.as_ref());
     let code = "x = list(range(100000))\nopen('/tmp/f', 'w').write('kept')";
     assert_eq!(run(&mut guest, code).outcome, DONE);
-    let folder = snapshot(machine.as_mut());
+    let (folder, mut guest) = snapshot(machine.as_mut(), guest);
     assert_eq!(run(&mut guest, "x = 'later'").outcome, DONE);
     drop((guest, machine));
     let (_machine, mut guest) = restore(template.as_ref(), folder.path());
@@ -65,7 +81,7 @@ fn individuals(ground: &Ground) {
     let template = ground.template("import os, random, uuid");
     let (mut machine, mut guest) = fork(template.as_ref());
     assert_eq!(run(&mut guest, "random.random()").outcome, DONE);
-    let folder = snapshot(machine.as_mut());
+    let (folder, guest) = snapshot(machine.as_mut(), guest);
     let one = restore(template.as_ref(), folder.path());
     let two = restore(template.as_ref(), folder.path());
     let mut seen = HashSet::new();
@@ -82,17 +98,42 @@ fn again(ground: &Ground) {
     let (mut machine, mut guest) = fork(template.as_ref());
     for n in 1..4 {
         assert_eq!(run(&mut guest, "x += 1").outcome, DONE);
-        let folder = snapshot(machine.as_mut());
+        let (folder, _) = snapshot(machine.as_mut(), guest);
         (machine, guest) = restore(template.as_ref(), folder.path());
         assert_eq!(value(&mut guest, "x"), n.to_string());
     }
+}
+
+fn failing(ground: &Ground) {
+    let nowhere = Path::new("/nowhere/at/all");
+    let (mut machine, mut guest) = ground.boot();
+    assert_eq!(run(&mut guest, "x = 1").outcome, DONE);
+    let refused = machine.snapshot(nowhere);
+    assert!(refused.is_err(), "it was not forked");
+    let mut guest = after_snapshot(machine.as_mut(), guest);
+    assert_eq!(value(&mut guest, "x"), "1");
+    drop(guest);
+    let template = machine.into_template().expect("a template");
+    let (mut machine, mut guest) = fork(template.as_ref());
+    for n in 2..4 {
+        assert_eq!(
+            run(&mut guest, &format!("x = {n}; y{n} = 'new'")).outcome,
+            DONE
+        );
+        assert!(machine.snapshot(nowhere).is_err(), "no such folder");
+        guest = after_snapshot(machine.as_mut(), guest);
+        assert_eq!(value(&mut guest, "x"), n.to_string());
+    }
+    let (folder, _guest) = snapshot(machine.as_mut(), guest);
+    let (_machine, mut guest) = restore(template.as_ref(), folder.path());
+    assert_eq!(value(&mut guest, "x, y2, y3"), "(3, 'new', 'new')");
 }
 
 fn damaged(ground: &Ground) {
     let template = ground.template("x = 0");
     let (mut machine, mut guest) = fork(template.as_ref());
     assert_eq!(run(&mut guest, "x = 1").outcome, DONE);
-    let folder = snapshot(machine.as_mut());
+    let (folder, mut guest) = snapshot(machine.as_mut(), guest);
     let try_restore = || {
         let restored = template.restore(folder.path(), Limits::NONE);
         restored.map(drop)

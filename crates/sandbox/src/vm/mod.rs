@@ -18,7 +18,8 @@ use ukernel_machine::{Machine, MachineError};
 /// A VM with a greeted guest.
 pub struct Vm {
     machine: Box<dyn Machine>,
-    guest: Guest,
+    /// `None`: its channel was lost, and could not be opened again.
+    guest: Option<Guest>,
     /// It was started beside the pool.
     is_overflow: bool,
 }
@@ -29,7 +30,7 @@ impl Vm {
         let guest = Guest::greet(machine.connect()?)?;
         Ok(Self {
             machine,
-            guest,
+            guest: Some(guest),
             is_overflow: false,
         })
     }
@@ -46,7 +47,7 @@ impl Vm {
             deadline: Some(deadline),
             cancel: Some(stop),
         };
-        self.guest.exec(program, until, events)
+        self.guest()?.exec(program, until, events)
     }
 
     /// See [`Guest::interrupt`].
@@ -59,22 +60,39 @@ impl Vm {
             deadline: Some(deadline),
             cancel: None,
         };
-        self.guest.interrupt(self.machine.as_mut(), until, events)
+        let guest = self.guest.as_mut().ok_or(MachineError::Closed)?;
+        guest.interrupt(self.machine.as_mut(), until, events)
     }
 
     /// Writes a file of the guest.
     pub(crate) fn write_file(&mut self, path: &str, content: &[u8]) -> Result<(), MachineError> {
-        self.guest.write_file(path, content)
+        self.guest()?.write_file(path, content)
     }
 
     /// Reads a file of the guest.
     pub(crate) fn read_file(&mut self, path: &str, max: usize) -> Result<Vec<u8>, MachineError> {
-        self.guest.read_file(path, max)
+        self.guest()?.read_file(path, max)
     }
 
     /// Writes what the machine has become into a folder, and goes on. See [`Machine::snapshot`].
     pub(crate) fn snapshot(&mut self, folder: &Path) -> Result<(), MachineError> {
-        self.machine.snapshot(folder)
+        let taken = self.machine.snapshot(folder);
+        if self.machine.keeps_channel() {
+            return taken;
+        }
+        // Greeted again whatever came of it. It hears that it is who it was.
+        self.guest = None;
+        match self.machine.connect().and_then(Guest::greet) {
+            Ok(guest) => {
+                self.guest = Some(guest);
+                taken
+            }
+            Err(error) => taken.and(Err(error)),
+        }
+    }
+
+    fn guest(&mut self) -> Result<&mut Guest, MachineError> {
+        self.guest.as_mut().ok_or(MachineError::Closed)
     }
 
     /// Whether it has ended by itself.

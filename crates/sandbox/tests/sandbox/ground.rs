@@ -205,9 +205,11 @@ pub async fn kill(process: u32) {
 }
 
 pub fn is_alive(process: u32) -> bool {
-    // A zombie has ended.
-    std::fs::read_to_string(format!("/proc/{process}/stat"))
-        .is_ok_and(|stat| !stat.contains(") Z "))
+    let folder = format!("/proc/{process}");
+    let threads = std::fs::read_dir(format!("{folder}/task"));
+    // A zombie has ended, once its other threads have.
+    std::fs::read_to_string(format!("{folder}/stat"))
+        .is_ok_and(|stat| !stat.contains(") Z ") || threads.is_ok_and(|all| all.count() > 1))
 }
 
 /// Waits until something is so.

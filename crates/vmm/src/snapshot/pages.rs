@@ -122,6 +122,24 @@ fn push_range(ranges: &mut Vec<PageRange>, range: PageRange) {
     }
 }
 
+/// The pages that are in one of two lists, in ascending order.
+#[must_use]
+pub fn union(one: &[PageRange], other: &[PageRange]) -> Vec<PageRange> {
+    let mut all = [one, other].concat();
+    all.sort_unstable();
+    let end = |range: &PageRange| range.start.saturating_add(range.count);
+    let mut joined: Vec<PageRange> = Vec::new();
+    for range in all {
+        match joined.last_mut() {
+            Some(last) if range.start <= end(last) => {
+                last.count = end(last).max(end(&range)) - last.start;
+            }
+            _ => joined.push(range),
+        }
+    }
+    joined
+}
+
 /// Number of pages in `ranges`.
 #[must_use]
 pub fn count(ranges: &[PageRange]) -> u64 {
@@ -146,6 +164,20 @@ mod tests {
     fn fork_of(template: &File) -> GuestMemory {
         let ram = template.try_clone().expect("dup");
         GuestMemory::map(layout(), ram, Backing::Private, None).expect("map")
+    }
+
+    #[test]
+    fn a_union_has_every_page_once() {
+        let ranges = |list: &[(u32, u32)]| -> Vec<PageRange> {
+            let range = |&(start, count)| PageRange { start, count };
+            list.iter().map(range).collect()
+        };
+        let one = ranges(&[(1, 2), (8, 8), (20, 1)]);
+        let other = ranges(&[(3, 1), (9, 2), (15, 2), (22, 1), (22, 1)]);
+        let both = ranges(&[(1, 3), (8, 9), (20, 1), (22, 1)]);
+        assert_eq!(union(&one, &other), both);
+        assert_eq!(union(&other, &one), both);
+        assert_eq!(union(&[], &[]), []);
     }
 
     #[test]
