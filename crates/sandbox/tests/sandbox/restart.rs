@@ -81,7 +81,7 @@ fn lost(ground: &Ground) {
         assert!(reason(&ids[1]).contains("checksum"), "{}", reason(&ids[1]));
         assert!(reason(&ids[2]).contains("record"), "{}", reason(&ids[2]));
         assert!(
-            reason(&ids[3]).contains("another version"),
+            reason(&ids[3]).contains("another guest"),
             "{}",
             reason(&ids[3])
         );
