@@ -19,11 +19,12 @@ impl Price {
     #[must_use]
     pub fn of(&self, usage: &Usage) -> u64 {
         let part = |tokens: u64, price: u64| u128::from(tokens) * u128::from(price);
-        let total = part(usage.prompt_tokens, self.prompt_micro_dollars_per_million)
-            + part(
-                usage.completion_tokens,
-                self.completion_micro_dollars_per_million,
-            );
+        let prompt = part(usage.prompt_tokens, self.prompt_micro_dollars_per_million);
+        let completion = part(
+            usage.completion_tokens,
+            self.completion_micro_dollars_per_million,
+        );
+        let total = prompt.saturating_add(completion);
         u64::try_from(total.div_ceil(1_000_000)).unwrap_or(u64::MAX)
     }
 }

@@ -213,7 +213,7 @@ mod tests {
     fn what_is_no_line_is_refused_and_named() {
         for (text, reason) in [
             ("", "EOF"),
-            ("[]", "version"),
+            ("[]", "Version"),
             (r#"{"version":2,"later":1}"#, "version 2"),
             (r#"{"version":1,"when":{}}"#, "either"),
             (r#"{"version":1,"reply":{"text":""}}"#, "when"),
