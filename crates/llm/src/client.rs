@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// Asks language models. The name is the specification's (section 1, "LLM Integration").
+/// Asks language models. The name is the specification's (`TerraphimRlm::llm_client`).
 ///
 /// Every call ends at once when its token is cancelled, or when its future is dropped.
 #[async_trait]

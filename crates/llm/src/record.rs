@@ -122,9 +122,13 @@ impl Recorder {
 
 impl Tape {
     fn open(path: &Path) -> io::Result<Self> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
+        // Without NONBLOCK a named pipe would wait for its reader.
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let mode = Mode::RUSR | Mode::WUSR;
         let mut file = File::from(rustix::fs::open(path, flags, mode)?);
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("it is no regular file"));
+        }
         let length = end_of_last_line(&mut file)?;
         file.set_len(length)?;
         Ok(Self { file, length })
@@ -211,5 +215,33 @@ impl GenericLlmClient for Recorder {
 
     fn usage(&self) -> UsageTotals {
         self.client.usage()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_cannot_be_written_is_an_error_and_leaves_the_file_as_it_was() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("tape.jsonl");
+        std::fs::write(&path, "before\n").expect("written");
+        // Open for reading only, so that the system refuses to write.
+        let file = File::open(&path).expect("it");
+        let mut tape = Tape { file, length: 7 };
+        let line = Line {
+            version: VERSION,
+            when: When::default(),
+            order: Order::Any,
+            repeat: false,
+            delay_ms: 0,
+            reply: None,
+            failure: None,
+            note: None,
+        };
+        tape.write(&line).expect_err("refused");
+        assert_eq!(tape.length, 7);
+        assert_eq!(std::fs::read_to_string(&path).expect("it"), "before\n");
     }
 }

@@ -18,7 +18,7 @@ pub(super) struct Fault {
     pub status: Option<u16>,
     pub message: String,
     pub retry_after: Option<Duration>,
-    /// Whether the provider said in so many words that another attempt is useless.
+    /// Whether another attempt is useless: the provider said so, or nobody took up the connection.
     pub is_final: bool,
 }
 
@@ -105,13 +105,18 @@ impl Fault {
         if error.is::<std::string::FromUtf8Error>() {
             return Self::said(FailureKind::NotUnderstood, "it is no UTF-8".to_owned());
         }
-        let kind = match error.downcast_ref::<reqwest::Error>() {
-            Some(error) if error.is_connect() => FailureKind::Connect,
-            Some(error) if error.is_builder() => FailureKind::NotUnderstood,
-            Some(_) => FailureKind::BrokenOff,
-            None => return Self::said(FailureKind::NotUnderstood, cause.to_owned()),
+        let Some(http) = error.downcast_ref::<reqwest::Error>() else {
+            return Self::said(FailureKind::NotUnderstood, cause.to_owned());
         };
-        Self::said(kind, deepest(error))
+        let kind = match http.is_connect() {
+            true => FailureKind::Connect,
+            false => FailureKind::BrokenOff,
+        };
+        Self {
+            // Who does not take up a connection in time would only be waited for again.
+            is_final: http.is_timeout(),
+            ..Self::said(kind, deepest(error))
+        }
     }
 
     /// Whether the call is tried again: only if the provider says so or nothing was sent, and

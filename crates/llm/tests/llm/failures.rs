@@ -4,6 +4,7 @@ use crate::support::wire::{ALL, KEY, Wire};
 use crate::support::{Act, Server, answer, client_of, config_at, hello, quick_config};
 use serde_json::json;
 use std::time::{Duration, Instant};
+use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use ukernel_llm::{Failure, FailureKind, GenericLlmClient, ProviderClient};
@@ -47,6 +48,58 @@ async fn a_refused_connection_is_tried_again_and_then_told() {
             "{shown}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_server_without_tls_is_not_taken_for_one_with_it() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let url = format!("https://{}/", listener.local_addr().expect("an address"));
+    let serving = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.write_all(&answer(400, "", "")).await;
+        }
+    });
+    let client = client_of(config_at("mine", &url, Some(KEY)));
+    let failure = failure_of(&client, "mine/tiny").await;
+    assert_eq!(failure.kind, FailureKind::Connect, "{failure}");
+    serving.abort();
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_take_up_the_connection_is_asked_once() {
+    // It accepts, and is silent where TLS has to begin.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let url = format!("https://{}/", listener.local_addr().expect("an address"));
+    let mut config = config_at("mine", &url, Some(KEY));
+    config.limits.connect_timeout_ms = 200;
+    let failure = failure_of(&client_of(config), "mine/tiny").await;
+    assert_eq!(failure.kind, FailureKind::Connect, "{failure}");
+    assert_eq!((failure.attempts, failure.usage), (1, None), "{failure}");
+}
+
+#[tokio::test]
+async fn a_proxy_is_asked_for_all_but_this_machine() {
+    let proxy = Server::sending(Wire::OpenAi.reply(&["by proxy"])).await;
+    let near = Server::sending(Wire::OpenAi.reply(&["directly"])).await;
+    for (url, expected) in [
+        ("http://model.invalid/v1", "by proxy"),
+        (&near.url, "directly"),
+    ] {
+        let mut config = config_at("mine", url, None);
+        config.proxy = Some(proxy.url.clone());
+        let (client, cancel) = (client_of(config), CancellationToken::new());
+        let reply = client.complete(&hello("mine/tiny"), &cancel).await;
+        assert_eq!(reply.expect("a reply").text, expected);
+    }
+    let heard = &proxy.requests()[0].head;
+    assert!(
+        heard.starts_with("post http://model.invalid/v1/chat/completions "),
+        "{heard}"
+    );
 }
 
 #[tokio::test]
@@ -158,6 +211,30 @@ async fn half_a_stream_is_not_taken_for_a_reply_and_not_asked_again() {
             let usage = failure.usage.expect("it may have cost something");
             assert!(usage.is_estimated, "{wire:?} {how}");
             assert_eq!(usage.completion_tokens, 2, "{wire:?} {how}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_beginning_of_an_answer_is_taken_for_a_reply_of_less() {
+    for wire in ALL {
+        let whole = wire.reply(&["one ", "two"]);
+        let cuts = (0..whole.len()).step_by(3);
+        let answers: Vec<_> = cuts
+            .clone()
+            .map(|cut| whole.as_bytes()[..cut].to_vec())
+            .collect();
+        let server = Server::start(in_turn(answers)).await;
+        let client = wire.client(&server);
+        for cut in cuts {
+            let request = hello(&wire.model());
+            match client.complete(&request, &CancellationToken::new()).await {
+                Ok(reply) => assert_eq!(reply.text, "one two", "{wire:?} cut at {cut}"),
+                Err(error) => {
+                    let failure = error.failure().expect("a failed call");
+                    assert_eq!(failure.attempts, 1, "{wire:?} cut at {cut}: {failure}");
+                }
+            }
         }
     }
 }

@@ -171,3 +171,13 @@ fn what_is_no_replay_is_refused_with_its_line() {
         .expect("none");
     assert!(error.to_string().contains("/nowhere/at/all"), "{error}");
 }
+
+#[test]
+fn the_examples_of_the_documentation_are_replays() {
+    let text = include_str!("../../../../docs/replay-format.md");
+    let begin = text.find("```json\n").expect("an example") + "```json\n".len();
+    let length = text[begin..].find("```").expect("its end");
+    let (_folder, path) = file(&text[begin..begin + length]);
+    let client = ReplayClient::open(&path).expect("a replay");
+    assert_eq!(client.remaining(), 2, "the third repeats");
+}
