@@ -1,6 +1,6 @@
 //! What can go wrong between a question and its reply.
 
-use crate::Usage;
+use crate::{Cost, Usage};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io;
@@ -201,6 +201,8 @@ pub struct Failure {
     pub attempts: u32,
     /// What the call may have used; `None` if nothing was processed.
     pub usage: Option<Usage>,
+    /// What that may have cost; `None` if nothing was used, or nobody says.
+    pub cost: Option<Cost>,
 }
 
 impl fmt::Display for Failure {

@@ -88,6 +88,7 @@ impl Recorder {
                     status: failure.status,
                     retry_after_ms: wait_ms.and_then(|wait| u64::try_from(wait).ok()),
                     usage: failure.usage,
+                    cost: failure.cost,
                     after: String::new(),
                 };
                 (None, Some(played))

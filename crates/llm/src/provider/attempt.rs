@@ -124,7 +124,7 @@ impl Attempt<'_> {
         let mut events = answer.stream;
         while let Some(event) = events.next().await {
             // An error the frames told of says more than the library's about it.
-            if let Some(error) = frames.seen().error {
+            if let Some(error) = frames.error() {
                 return Err(Fault::of_stream(error));
             }
             match event.map_err(|error| Fault::of_library(&error))? {

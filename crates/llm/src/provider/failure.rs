@@ -1,7 +1,7 @@
 //! What a failed attempt was: read out of the library's errors, which nest.
 
 use super::frames::StreamError;
-use crate::{Failure, FailureKind, Provider, Redactor, Usage};
+use crate::{Cost, Failure, FailureKind, Provider, Redactor, Usage};
 use genai::webc::StreamTimeout;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
@@ -20,6 +20,8 @@ pub(super) struct Fault {
     pub retry_after: Option<Duration>,
     /// Whether another attempt is useless: the provider said so, or nobody took up the connection.
     pub is_final: bool,
+    /// Whether the provider may have worked, and may charge for it.
+    pub may_cost: bool,
 }
 
 impl Fault {
@@ -36,6 +38,7 @@ impl Fault {
             message,
             retry_after: None,
             is_final: false,
+            may_cost: kind != FailureKind::Connect,
         }
     }
 
@@ -91,6 +94,7 @@ impl Fault {
             message: message.unwrap_or_else(|| body.to_owned()),
             retry_after: retry_after(headers, SystemTime::now()),
             is_final: should_retry.is_some_and(|value| value.as_bytes() == b"false"),
+            may_cost: false,
         }
     }
 
@@ -130,17 +134,13 @@ impl Fault {
         is_passing && !self.is_final && !has_begun
     }
 
-    /// Whether the provider may have worked, and may charge for it.
-    pub(super) fn may_have_been_processed(&self) -> bool {
-        self.status.is_none() && self.kind != FailureKind::Connect
-    }
-
     /// The failure of the call, without keys.
     pub(super) fn into_failure(
         self,
         provider: String,
         attempts: u32,
         usage: Option<Usage>,
+        cost: Option<Cost>,
         redactor: &Redactor,
     ) -> Failure {
         Failure {
@@ -151,6 +151,7 @@ impl Fault {
             retry_after: self.retry_after,
             attempts,
             usage,
+            cost,
         }
     }
 }

@@ -23,7 +23,7 @@ pub(super) struct Seen {
     pub finish: Option<String>,
     /// The words of a refusal that are not part of the reply.
     pub refusal: String,
-    /// What the call cost, in dollars.
+    /// `usage.cost`, which OpenRouter gives in dollars with every reply.
     pub cost_dollars: Option<f64>,
     /// An error within the stream.
     pub error: Option<StreamError>,
@@ -59,6 +59,12 @@ impl Frames {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// The error within the stream, if there was one until now.
+    pub(super) fn error(&self) -> Option<StreamError> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.error.clone()
     }
 
     fn look(&self, seen: &mut Seen, frame: &Value) {

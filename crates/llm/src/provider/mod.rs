@@ -18,12 +18,13 @@ mod wire;
 use crate::client::{GenericLlmClient, ModelInfo, Origin};
 use crate::estimate::usage_or_estimate;
 use crate::{
-    Cost, FailureKind, LlmConfig, LlmError, ModelName, Provider, Redactor, Reply, Request, Result,
-    UsageTotals, retry,
+    Cost, FailureKind, FinishReason, LlmConfig, LlmError, ModelName, Provider, Redactor, Reply,
+    Request, Result, Usage, UsageTotals, retry,
 };
 use async_trait::async_trait;
 use attempt::{Attempt, Received};
 use failure::Fault;
+use frames::Seen;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -98,22 +99,17 @@ impl ProviderClient {
                 Ok(()) => return self.reply(request, name, received, &course),
                 Err(fault) => fault,
             };
-            let wait = match fault.is_worth_another(provider, received.has_begun()) {
-                true => {
-                    let wish = fault.retry_after;
-                    let policy = &self.config.retry;
-                    policy.wait(course.attempts, waited, wish, retry::chance())
-                }
-                false => None,
-            };
-            let Some(wait) = wait else {
+            let policy = &self.config.retry;
+            let wait = policy.wait(course.attempts, waited, fault.retry_after, retry::chance());
+            let is_worth_it = fault.is_worth_another(provider, received.has_begun());
+            let Some(wait) = wait.filter(|_| is_worth_it) else {
                 return Err(self.failed(request, fault, &received, &course));
             };
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => {
-                    let fault = Fault::of(FailureKind::Cancelled);
-                    return Err(self.failed(request, fault, &received, &course));
+                    let kind = FailureKind::Cancelled;
+                    return Err(self.failed(request, Fault { kind, ..fault }, &received, &course));
                 }
                 () = tokio::time::sleep(wait) => waited += wait,
             }
@@ -134,16 +130,13 @@ impl ProviderClient {
             true => seen.refusal.clone(),
             false => received.text.clone(),
         };
-        if text.is_empty() && finish != crate::FinishReason::Filtered {
+        if text.is_empty() && finish != FinishReason::Filtered {
             let reason = seen.finish.as_deref().unwrap_or("none given");
             let fault = Fault::said(FailureKind::Empty, format!("finish reason: {reason}"));
             return Err(self.failed(request, fault, &received, course));
         }
         let usage = received.usage(request);
-        let cost = seen.cost_dollars.and_then(Cost::of_provider).or_else(|| {
-            let price = self.config.price(&request.model)?;
-            Some(Cost::of_price(&price, &usage))
-        });
+        let cost = self.cost(request, course.provider, &seen, &usage);
         self.count(true, course.attempts, Some(usage), cost);
         Ok(Reply {
             text,
@@ -164,24 +157,34 @@ impl ProviderClient {
         received: &Received,
         course: &Course<'_>,
     ) -> LlmError {
-        let was_processed = course.attempts > 0 && fault.may_have_been_processed();
-        let usage = was_processed.then(|| received.usage(request));
-        let price = self.config.price(&request.model);
-        let cost = usage.and_then(|usage| Some(Cost::of_price(&price?, &usage)));
+        let may_cost = course.attempts > 0 && fault.may_cost;
+        let usage = may_cost.then(|| received.usage(request));
+        let seen = received.frames.seen();
+        let cost = usage.and_then(|usage| self.cost(request, course.provider, &seen, &usage));
         self.count(false, course.attempts, usage, cost);
         let provider = course.provider.to_string();
         fault
-            .into_failure(provider, course.attempts, usage, &self.redactor)
+            .into_failure(provider, course.attempts, usage, cost, &self.redactor)
             .into()
     }
 
-    fn count(
+    /// What a call cost: the provider's word where it is known to be in dollars, or else that of
+    /// the price.
+    fn cost(
         &self,
-        is_reply: bool,
-        attempts: u32,
-        usage: Option<crate::Usage>,
-        cost: Option<Cost>,
-    ) {
+        request: &Request,
+        provider: &Provider,
+        seen: &Seen,
+        usage: &Usage,
+    ) -> Option<Cost> {
+        let said = match provider {
+            Provider::OpenRouter => seen.cost_dollars.and_then(Cost::of_provider),
+            _ => None,
+        };
+        said.or_else(|| Some(Cost::of_price(&self.config.price(&request.model)?, usage)))
+    }
+
+    fn count(&self, is_reply: bool, attempts: u32, usage: Option<Usage>, cost: Option<Cost>) {
         let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
         totals.add(is_reply, attempts, usage, cost);
     }
@@ -231,7 +234,7 @@ fn hosted(model: &ModelName) -> Result<(&Provider, &str)> {
 
 impl Received {
     /// Tokens used as far as it has come.
-    fn usage(&self, request: &Request) -> crate::Usage {
+    fn usage(&self, request: &Request) -> Usage {
         let (prompt, completion) = self.counted;
         usage_or_estimate(request, self.bytes, prompt, completion)
     }

@@ -108,6 +108,9 @@ pub struct PlayedFailure {
     /// Tokens used all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
+    /// What that cost when it was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
     /// Text that a stream brings before it fails.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub after: String,

@@ -126,7 +126,7 @@ impl ReplayClient {
     }
 
     fn failed(&self, failure: PlayedFailure) -> LlmError {
-        self.totals().add(false, 1, failure.usage, None);
+        self.totals().add(false, 1, failure.usage, failure.cost);
         let failure = Failure {
             provider: PROVIDER.to_owned(),
             kind: failure.kind,
@@ -135,6 +135,7 @@ impl ReplayClient {
             retry_after: failure.retry_after_ms.map(Duration::from_millis),
             attempts: 1,
             usage: failure.usage,
+            cost: failure.cost,
         };
         failure.into()
     }
@@ -152,6 +153,7 @@ impl PlayedFailure {
             status: None,
             retry_after_ms: None,
             usage: None,
+            cost: None,
             after: String::new(),
         }
     }

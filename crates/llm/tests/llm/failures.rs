@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use ukernel_llm::{Failure, FailureKind, GenericLlmClient, ProviderClient};
+use ukernel_llm::{Failure, FailureKind, GenericLlmClient, Price, ProviderClient};
 
 /// The failure of a call.
 async fn failure_of(client: &ProviderClient, model: &str) -> Failure {
@@ -292,6 +292,18 @@ async fn an_empty_reply_is_a_failure_that_tells_what_it_cost() {
             "{wire:?}"
         );
     }
+    let server = Server::sending(Wire::Ollama.reply(&[])).await;
+    let mut config = Wire::Ollama.config(&server);
+    let price = Price {
+        prompt_micro_dollars_per_million: 1_000_000,
+        completion_micro_dollars_per_million: 2_000_000,
+    };
+    config.prices.insert(Wire::Ollama.model(), price);
+    let client = client_of(config);
+    let failure = failure_of(&client, &Wire::Ollama.model()).await;
+    assert_eq!(failure.cost.expect("a cost").micro_dollars, 11 + 14);
+    assert_eq!(client.usage().cost_micro_dollars, 11 + 14);
+    assert_eq!(client.usage().failed_calls, 1);
 }
 
 #[tokio::test]
