@@ -131,3 +131,97 @@ impl ChatFrameSink for Frames {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    const ALL: [Protocol; 4] = [
+        Protocol::Ollama,
+        Protocol::OpenAi,
+        Protocol::Anthropic,
+        Protocol::Gemini,
+    ];
+
+    fn seen_of(protocol: Protocol, frames: &[Value]) -> Seen {
+        let watch = Frames::new(protocol);
+        let mut seen = Seen::default();
+        for frame in frames {
+            watch.look(&mut seen, frame);
+        }
+        seen
+    }
+
+    #[test]
+    fn a_long_refusal_is_kept_within_bounds() {
+        let frame = json!({"choices": [{"delta": {"refusal": "x".repeat(1000)}}]});
+        let seen = seen_of(Protocol::OpenAi, &vec![frame; 100]);
+        assert!(seen.refusal.len() <= MAX_REFUSAL_BYTES);
+    }
+
+    #[test]
+    fn an_error_is_read_in_all_its_forms() {
+        for (error, message) in [
+            (json!("plain"), "plain"),
+            (json!({"message": "inner", "type": "kind"}), "inner"),
+            (json!({"code": 7}), "{\"code\":7}"),
+        ] {
+            let seen = seen_of(Protocol::OpenAi, &[json!({"error": error})]);
+            assert_eq!(seen.error.expect("an error").message, message);
+        }
+        assert!(
+            seen_of(Protocol::Ollama, &[json!({"error": null})])
+                .error
+                .is_none()
+        );
+    }
+
+    /// JSON of the words that frames are made of.
+    fn frames() -> impl Strategy<Value = Value> {
+        let word = prop::sample::select(vec![
+            "model",
+            "done",
+            "choices",
+            "delta",
+            "refusal",
+            "finish_reason",
+            "error",
+            "message",
+            "usage",
+            "cost",
+            "type",
+            "message_stop",
+            "candidates",
+            "promptFeedback",
+            "blockReason",
+        ]);
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            word.clone().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 32, 4, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+                prop::collection::vec((word.clone(), inner), 0..4).prop_map(|fields| {
+                    fields
+                        .into_iter()
+                        .map(|(key, value)| (key.to_owned(), value))
+                        .collect()
+                }),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn no_frame_breaks_the_watch(frames in prop::collection::vec(frames(), 1..5)) {
+            for protocol in ALL {
+                seen_of(protocol, &frames);
+            }
+        }
+    }
+}

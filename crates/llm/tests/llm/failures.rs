@@ -34,9 +34,11 @@ fn in_turn(answers: impl IntoIterator<Item = Vec<u8>>) -> Vec<Vec<Act>> {
 #[tokio::test]
 async fn a_refused_connection_is_tried_again_and_then_told() {
     for wire in ALL {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        // Bound and not listening, so that nobody else gets the port either.
+        let port = tokio::net::TcpSocket::new_v4().expect("a socket");
+        port.bind("127.0.0.1:0".parse().expect("an address"))
+            .expect("a port");
         let url = format!("http://{}/", port.local_addr().expect("an address"));
-        drop(port);
         let client = client_of(config_at(wire.provider(), &url, Some(KEY)));
         let failure = failure_of(&client, &wire.model()).await;
         assert_eq!(failure.kind, FailureKind::Connect, "{wire:?}: {failure}");
