@@ -1,0 +1,1 @@
+//! Known terms that an unknown one may have meant.
