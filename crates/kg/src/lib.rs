@@ -18,7 +18,7 @@
 //! is the sandbox's matter. All its values are cheap to clone and share nothing mutable, so an
 //! approval in one session is not seen in another unless the caller wants that.
 //!
-//! ```ignore
+//! ```
 //! use ukernel_kg::{
 //!     Attempts, CommandKind, KgConfig, KnowledgeGraphValidator, Limits, Thesaurus, Verdict,
 //! };
@@ -40,13 +40,20 @@
 #![forbid(unsafe_code)]
 
 mod boundary;
-
+pub mod command;
 mod error;
-
+pub mod graph;
 pub mod scan;
 pub mod suggest;
 pub mod thesaurus;
+pub mod validator;
 
+pub use command::{CommandKind, Ordinary};
 pub use error::{KgError, Result};
+pub use graph::ConceptGraph;
 pub use scan::{Mention, Scanner};
 pub use thesaurus::{Concept, ConceptId, Limits, Term, Thesaurus};
+pub use validator::{
+    Attempts, Findings, KgConfig, KgEscalationRequired, KgStrictness, KnowledgeGraphValidator,
+    SuggestedAction, UnknownTerm, Verdict,
+};
