@@ -44,7 +44,7 @@ pub enum KgError {
     /// An edge ends at a concept the thesaurus does not have.
     #[error("there is no concept {0} in the thesaurus")]
     NoConcept(ConceptId),
-    /// The terms do not fit one automaton.
+    /// The terms do not go into one automaton.
     #[error("the terms cannot be compiled: {0}")]
-    Automaton(#[from] aho_corasick::BuildError),
+    Automaton(#[from] fst::Error),
 }

@@ -149,7 +149,7 @@ impl<'a> Reader<'a> {
             return;
         }
         self.expects_program = false;
-        if is_plain && !word.is_empty() && !NO_COMMAND.contains(&word) {
+        if is_plain && !word.is_empty() && !word.ends_with('/') && !NO_COMMAND.contains(&word) {
             let path = word.rfind('/').map_or(0, |slash| slash + 1);
             self.parts
                 .push(Part::new(PartKind::Program, start + path..self.at));

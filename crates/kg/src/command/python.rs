@@ -90,7 +90,7 @@ impl Reader<'_> {
         loop {
             self.module();
             self.skip_spaces();
-            if self.code[self.at..].starts_with("as ") {
+            if self.code.as_bytes()[self.at..].starts_with(b"as ") {
                 self.at += 3;
                 self.skip_spaces();
                 self.take_name();
@@ -135,7 +135,7 @@ impl Reader<'_> {
             }
             if byte == b'\\' {
                 self.skip_escape();
-            } else if formatted && self.code[end..].starts_with("{{") {
+            } else if formatted && self.code.as_bytes()[end..].starts_with(b"{{") {
                 self.at += 2;
             } else if formatted && byte == b'{' {
                 self.skip_expression(triple);
@@ -212,8 +212,19 @@ mod tests {
     #[test]
     fn what_is_no_python_is_read_to_its_end() {
         for code in [
-            "'", "'''", "f'{", "f'''{\n", "'\\", "import", "import ,", "from", "f'}'", "\\", "\0",
+            "'",
+            "'''",
+            "f'{",
+            "f'''{\n",
+            "'\\",
+            "import",
+            "import ,",
+            "from",
+            "f'}'",
+            "\\",
+            "\0",
             "é'é",
+            "f'é{é}é'",
         ] {
             let _ = found(code);
         }

@@ -6,6 +6,11 @@
 //! `network sys`, the text `network systems` has `network`. It is also faster, since no time is
 //! spent inside words that begin no term.
 //!
+//! The automaton is a finite state transducer (crate `fst`), not the Aho-Corasick automaton of
+//! Terraphim. Started at words it needs no failure transitions, which are what Aho-Corasick adds.
+//! And it is built in linear time: `aho-corasick` 1.1.5 takes quadratic time for terms that are
+//! mostly beginnings of other terms, such as a million numbers.
+//!
 //! Case: ASCII letters match in either case, as in Terraphim. Other letters match in lower case,
 //! in upper case, or with a capital at the beginning of the term. Texts are not normalised: `é`
 //! as one character and as two are different, as in Terraphim.
@@ -19,21 +24,13 @@ mod places;
 use crate::Result;
 use crate::boundary::is_boundary;
 use crate::thesaurus::{ConceptId, Thesaurus};
-use aho_corasick::automaton::{Automaton, StateID};
-use aho_corasick::nfa::contiguous::NFA;
-use aho_corasick::{Anchored, MatchKind, dfa::DFA};
 use beginning::Beginnings;
+use fst::raw::{Fst, Output};
 use places::{BLOCK_BYTES, Places};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
-
-/// Bytes of all terms up to which every state has a full table: fastest, but some hundred times
-/// as large as the terms.
-const FULL_TABLE_BYTES: usize = 256 << 10;
-
-/// How many bytes deep states have full tables otherwise.
-const FULL_TABLE_DEPTH: usize = 3;
 
 /// A place in a text where a term stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,46 +46,24 @@ pub struct Mention {
 pub struct Scanner(Arc<Compiled>);
 
 struct Compiled {
-    automaton: Tables,
-    /// The concept each pattern of the automaton names.
-    concepts: Vec<ConceptId>,
+    /// From spellings, their ASCII letters in lower case, to concepts.
+    automaton: fst::Map<Vec<u8>>,
     places: Places,
     beginnings: Beginnings,
 }
 
-enum Tables {
-    Full(DFA),
-    Sparse(NFA),
-}
-
 impl Scanner {
-    /// Compiles a thesaurus. A million terms take some seconds and some hundred megabytes.
+    /// Compiles a thesaurus, in time linear in it.
     ///
     /// # Errors
-    /// [`KgError::Automaton`](crate::KgError::Automaton) if it is too large for an automaton.
+    /// [`KgError::Automaton`](crate::KgError::Automaton) should the library fail, for which there
+    /// is no known cause.
     pub fn new(thesaurus: &Thesaurus) -> Result<Self> {
-        let (patterns, concepts): (Vec<String>, Vec<ConceptId>) = patterns(thesaurus).unzip();
-        let bytes: usize = patterns.iter().map(String::len).sum();
-        let automaton = if bytes <= FULL_TABLE_BYTES {
-            Tables::Full(
-                DFA::builder()
-                    .match_kind(MatchKind::LeftmostLongest)
-                    .start_kind(aho_corasick::StartKind::Anchored)
-                    .build(&patterns)?,
-            )
-        } else {
-            Tables::Sparse(
-                NFA::builder()
-                    .match_kind(MatchKind::LeftmostLongest)
-                    .dense_depth(FULL_TABLE_DEPTH)
-                    .build(&patterns)?,
-            )
-        };
+        let spellings = spellings(thesaurus);
         Ok(Self(Arc::new(Compiled {
-            automaton,
-            concepts,
-            places: Places::of(&patterns),
-            beginnings: Beginnings::of(&patterns),
+            places: Places::of(spellings.keys()),
+            beginnings: Beginnings::of(spellings.keys()),
+            automaton: fst::Map::from_iter(spellings)?,
         })))
     }
 
@@ -96,30 +71,22 @@ impl Scanner {
     pub fn find_iter<'a>(&'a self, text: &'a str) -> impl Iterator<Item = Mention> + 'a {
         let mut from = 0;
         std::iter::from_fn(move || {
-            let mention = match &self.0.automaton {
-                Tables::Full(automaton) => self.0.next(automaton, text, from),
-                Tables::Sparse(automaton) => self.0.next(automaton, text, from),
-            }?;
+            let mention = self.0.next(text, from)?;
             from = mention.range.end;
             Some(mention)
         })
     }
 
-    /// Memory it takes, in bytes.
+    /// Memory of the automaton, in bytes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        let automaton = match &self.0.automaton {
-            Tables::Full(automaton) => automaton.memory_usage(),
-            Tables::Sparse(automaton) => automaton.memory_usage(),
-        };
-        automaton + size_of_val(&*self.0.concepts)
+        self.0.automaton.as_fst().size()
     }
 }
 
 impl Compiled {
     /// The first term at or after `from`, which is where a word may begin.
-    fn next(&self, automaton: &impl Automaton, text: &str, from: usize) -> Option<Mention> {
-        let initial = automaton.start_state(Anchored::Yes).ok()?;
+    fn next(&self, text: &str, from: usize) -> Option<Mention> {
         let bytes = text.as_bytes().get(from..)?;
         let mut within_word = false;
         for (block, base) in bytes.chunks(BLOCK_BYTES).zip((from..).step_by(BLOCK_BYTES)) {
@@ -130,7 +97,7 @@ impl Compiled {
                 places &= places - 1;
                 if self.beginnings.may_begin(&bytes[at - from..])
                     && is_boundary(text, at)
-                    && let Some(mention) = self.longest(automaton, initial, text, at)
+                    && let Some(mention) = longest(self.automaton.as_fst(), text, at)
                 {
                     return Some(mention);
                 }
@@ -138,64 +105,57 @@ impl Compiled {
         }
         None
     }
+}
 
-    /// The longest term that begins here and ends where a word may end.
-    fn longest(
-        &self,
-        automaton: &impl Automaton,
-        initial: StateID,
-        text: &str,
-        start: usize,
-    ) -> Option<Mention> {
-        let mut state = initial;
-        let mut longest = None;
-        for (byte, end) in text.as_bytes()[start..].iter().zip(start + 1..) {
-            state = automaton.next_state(Anchored::Yes, state, byte.to_ascii_lowercase());
-            if !automaton.is_special(state) {
-                continue;
-            }
-            if automaton.is_dead(state) {
-                break;
-            }
-            if automaton.is_match(state) && is_boundary(text, end) {
-                // A state also lists terms that only its end is; this one is the whole way.
-                let whole = (0..automaton.match_len(state))
-                    .map(|index| automaton.match_pattern(state, index))
-                    .find(|pattern| automaton.pattern_len(*pattern) == end - start);
-                longest = whole.map(|pattern| (pattern, end)).or(longest);
-            }
+/// The longest term that begins here and ends where a word may end.
+fn longest(automaton: &Fst<Vec<u8>>, text: &str, start: usize) -> Option<Mention> {
+    let mut node = automaton.root();
+    let mut output = Output::zero();
+    let mut longest = None;
+    for (byte, end) in text.as_bytes()[start..].iter().zip(start + 1..) {
+        let Some(index) = node.find_input(byte.to_ascii_lowercase()) else {
+            break;
+        };
+        let transition = node.transition(index);
+        output = output.cat(transition.out);
+        node = automaton.node(transition.addr);
+        if node.is_final() && is_boundary(text, end) {
+            longest = Some((output.cat(node.final_output()).value(), end));
         }
-        longest.map(|(pattern, end)| Mention {
-            range: start..end,
-            concept: self.concepts[pattern.as_usize()],
-        })
     }
+    longest.map(|(concept, end)| Mention {
+        range: start..end,
+        concept: ConceptId(concept),
+    })
 }
 
 impl fmt::Debug for Scanner {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "Scanner({} spellings)", self.0.concepts.len())
+        write!(out, "Scanner({} spellings)", self.0.automaton.len())
     }
 }
 
-/// The terms as they are, then their spellings in capitals, so that a term wins over a spelling
-/// of another. ASCII letters are in lower case in all of them.
-fn patterns(thesaurus: &Thesaurus) -> impl Iterator<Item = (String, ConceptId)> {
-    let terms = thesaurus
+/// Every way to write a term, ASCII letters in lower case, and its concept. A term wins over a
+/// spelling of another.
+fn spellings(thesaurus: &Thesaurus) -> BTreeMap<String, u64> {
+    let mut spellings: BTreeMap<String, u64> = thesaurus
         .iter()
-        .map(|(term, concept)| (term.to_string(), concept.id));
-    let capitals = thesaurus
+        .map(|(term, concept)| (term.to_string(), concept.id.0))
+        .collect();
+    for (term, concept) in thesaurus
         .iter()
         .filter(|(term, _)| !term.as_str().is_ascii())
-        .flat_map(|(term, concept)| {
-            let text = term.as_str();
-            let mut rest = text.chars();
-            let first = rest.next().into_iter().flat_map(char::to_uppercase);
-            let capital: String = first.chain(rest).collect();
-            [text.to_uppercase(), capital]
-                .map(|spelling| (spelling.to_ascii_lowercase(), concept.id))
-        });
-    terms.chain(capitals)
+    {
+        let text = term.as_str();
+        let mut rest = text.chars();
+        let first = rest.next().into_iter().flat_map(char::to_uppercase);
+        let capital: String = first.chain(rest).collect();
+        for spelling in [text.to_uppercase(), capital] {
+            let spelling = spelling.to_ascii_lowercase();
+            spellings.entry(spelling).or_insert(concept.id.0);
+        }
+    }
+    spellings
 }
 
 #[cfg(test)]

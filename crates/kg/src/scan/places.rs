@@ -15,12 +15,12 @@ const BEGINS: u8 = 2;
 pub(super) struct Places([u8; 256]);
 
 impl Places {
-    pub(super) fn of(terms: &[String]) -> Self {
+    pub(super) fn of<'a>(terms: impl Iterator<Item = &'a String>) -> Self {
         let mut classes = [0; 256];
         for byte in (0..=u8::MAX).filter(u8::is_ascii_alphanumeric) {
             classes[usize::from(byte)] |= WORD;
         }
-        for first in terms.iter().filter_map(|term| term.bytes().next()) {
+        for first in terms.filter_map(|term| term.bytes().next()) {
             classes[usize::from(first)] |= BEGINS;
             classes[usize::from(first.to_ascii_uppercase())] |= BEGINS;
         }
@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn terms_begin_where_words_do() {
-        let places = Places::of(&["ab".to_owned(), "+b".to_owned(), "é".to_owned()]);
+        let places = Places::of(["ab".to_owned(), "+b".to_owned(), "é".to_owned()].iter());
         assert_eq!(
             places.of_block(b"ab Ab aab x+ ++", false).0,
             0b110_1000_0100_1001

@@ -9,7 +9,8 @@ use crate::{KgError, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-/// How large a thesaurus may be. The defaults keep the automaton below about 1 GB.
+/// How large a thesaurus may be. Within the defaults it takes some hundred megabytes of memory at
+/// most, and some seconds to compile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of the JSON.
