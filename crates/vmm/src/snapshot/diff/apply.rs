@@ -29,11 +29,14 @@ pub fn apply(memory: &GuestMemory, file: &mut File) -> Result<()> {
     for range in &whole {
         memory.renew(range.start, range.count);
     }
-    // Page by page, the faults would cost four times the copying.
-    let whole = WorkingSet { written: whole };
-    whole.populate(memory)?;
-    for range in whole.written {
-        let mut slice = slice_of(memory, range)?;
+    for batch in whole.into_iter().flat_map(batches) {
+        // Page by page, the faults would cost four times the copying; all at once, the pages
+        // would have left the processor's cache before they are filled.
+        let populated = WorkingSet {
+            written: vec![batch],
+        };
+        populated.populate(memory)?;
+        let mut slice = slice_of(memory, batch)?;
         file.read_exact_volatile(&mut slice)
             .map_err(|error| VmmError::Memory {
                 cause: format!("reading the pages of a snapshot: {error}"),
