@@ -9,7 +9,7 @@ from inside a long regular expression or multiplication.
 import signal
 
 from componentize_py_types import Err
-from wit_world.imports import task, types
+from wit_world.imports import host, task, types
 
 # Whether a program runs. An interrupt that comes a moment too late must not end the next
 # program, nor unwind the adapter, which would trap.
@@ -52,18 +52,24 @@ def is_bindings(frame):
     return False
 
 
-def raising(call):
-    """Calls into the ABI; an interrupt becomes KeyboardInterrupt, other errors OSError."""
+def raising(call, failure=None):
+    """Calls into the ABI; an interrupt becomes KeyboardInterrupt, other errors what `failure`
+    makes of them, else OSError."""
     global deferred
     try:
         return call()
     except Err as error:
-        if error.value == types.Error.INTERRUPTED:
+        if error.value == types.Error.INTERRUPTED or isinstance(error.value, host.CallError_Interrupted):
             task.take_interrupt()
             deferred = True
             return None
-        raise OSError(error.value.name.lower().replace("_", " ")) from None
+        raise (failure or as_os_error)(error.value) from None
     finally:
         if deferred:
             deferred = False
             raise KeyboardInterrupt
+
+
+def as_os_error(error):
+    """An error of the ABI as an exception."""
+    return OSError(error.name.lower().replace("_", " "))

@@ -20,6 +20,7 @@ BUNDLED = [
     "just_bash",
     "markupsafe",
     "more_itertools",
+    "rlm",
     "six",
     "tabulate",
     "ukernel",

@@ -22,6 +22,10 @@ HERE = os.path.dirname(__file__)
 main = types.ModuleType("__main__")
 main.__builtins__ = builtins
 
+# What is to be done before every program, and after each that did not fail.
+before = []
+after = []
+
 
 @dataclass
 class Exited:
@@ -52,8 +56,10 @@ def run(name, source, args, interactive):
     try:
         try:
             code, last = compile_program(name, source, interactive)
+            each(before)
             exec(code, main.__dict__)
             value = eval(last, main.__dict__) if last is not None else None
+            each(after)
             shown = None if value is None else clip(repr(value))
             return Exited(0, shown)
         finally:
@@ -66,6 +72,12 @@ def run(name, source, args, interactive):
     except BaseException as error:  # noqa: BLE001 - whatever a program raises ends here
         report(error)
         return Raised(type(error).__name__, message_of(error))
+
+
+def each(calls):
+    """Calls all of them."""
+    for call in calls:
+        call()
 
 
 def compile_program(name, source, interactive):

@@ -10,9 +10,11 @@
 
 import asyncio
 import contextlib
+import os as _os
 import types as _types
 
 import interrupt as _interrupt
+from wit_world.imports import host as _host
 from wit_world.imports import ipc as _ipc
 from wit_world.imports import log as _log
 from wit_world.imports import task as _task
@@ -69,6 +71,32 @@ def spawn(path, *args):
 def join(task):
     """Waits for a task and gives its exit code."""
     return _interrupt.raising(lambda: _task.join(task))
+
+
+class HostError(RuntimeError):
+    """The host did not do what it was asked for, and says why."""
+
+
+def call(name, payload=b""):
+    """Asks the host for something by name, and gives its answer (bytes). What there is to ask for,
+    and whether anything is, is the host's affair. Payload and answer have at most 16 MiB.
+
+    They cross as a file: what the generated bindings copy they never free."""
+    path = f"/tmp/.call-{_os.urandom(8).hex()}"
+    try:
+        with open(path, "wb") as file:
+            file.write(payload)
+        _interrupt.raising(lambda: _host.call(name, path, path), _host_error)
+        with open(path, "rb") as file:
+            return file.read()
+    finally:
+        _os.unlink(path)
+
+
+def _host_error(error):
+    if isinstance(error, _host.CallError_Refused):
+        return HostError(error.value)
+    return HostError("the connection to the host ended")
 
 
 class Channel:

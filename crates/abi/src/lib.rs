@@ -19,3 +19,4 @@ pub mod image;
 pub mod interrupt;
 pub mod layout;
 pub mod message;
+pub mod parts;

@@ -8,6 +8,8 @@
 //!    | <--------------------- Ready ---- |
 //!    | -- Exec{id} --------------------> |
 //!    | <-- Output{id} ... Done{id} ----- |   one execution at a time
+//!    | <-- Call{id}, CallPart ... ------ |   an execution asks the host for something
+//!    | -- Answer, AnswerPart ... ------> |
 //!    | -- Cancel / File* / Ping -------> |   answered at any time the guest is not busy
 //! ```
 //! A fork or a restore is a new connection: it starts again with `Hello` and `Resume`.
@@ -16,13 +18,25 @@ use alloc::{string::String, vec::Vec};
 use serde::{Deserialize, Serialize};
 
 /// Version of this protocol. Guest and host must have the same.
-pub const PROTOCOL_VERSION: u16 = 2;
+pub const PROTOCOL_VERSION: u16 = 3;
 
 /// Largest chunk of file or output bytes in one message.
 pub const MAX_CHUNK_BYTES: usize = 256 << 10;
 
 /// Longest source given inline with [`HostMessage::Exec`]; longer sources go through a file.
 pub const MAX_INLINE_SOURCE_BYTES: usize = MAX_CHUNK_BYTES;
+
+/// Longest payload of a host call, and longest answer, in bytes. They cross in parts.
+pub const MAX_CALL_BYTES: usize = 16 << 20;
+
+/// Most host calls of one VM that wait for their answers.
+pub const MAX_PENDING_CALLS: usize = 16;
+
+/// Longest name of a host call, in bytes.
+pub const MAX_CALL_NAME_BYTES: usize = 64;
+
+/// What a session's executions show with every host call. Nobody can guess it.
+pub type SessionToken = [u8; 32];
 
 /// Longest path in the guest's file tree, in bytes.
 pub const MAX_PATH_BYTES: usize = 4096;
@@ -62,6 +76,27 @@ pub enum HostMessage {
         /// Bytes of each output stream that are sent. A stream that writes more goes to a
         /// file of the tree, whole, which [`GuestMessage::Done`] names.
         inline_output_bytes: u64,
+        /// What its host calls show; without one they are refused in the guest. The kernel
+        /// keeps it, programs never see it.
+        token: Option<SessionToken>,
+    },
+    /// Begins the answer to [`GuestMessage::Call`]. One that nobody waits for is ignored.
+    Answer {
+        /// From the call.
+        call: u32,
+        /// Whether the bytes are a result, else UTF-8 text that says why there is none.
+        is_result: bool,
+        /// Length of the whole answer, at most [`MAX_CALL_BYTES`].
+        length: u64,
+        /// Its beginning.
+        bytes: Vec<u8>,
+    },
+    /// Goes on with an answer.
+    AnswerPart {
+        /// From the call.
+        call: u32,
+        /// What follows.
+        bytes: Vec<u8>,
     },
     /// Ends execution `id` with an interrupt (KeyboardInterrupt); state is kept.
     Cancel {
@@ -184,6 +219,28 @@ pub enum GuestMessage {
         outcome: Outcome,
         /// Output that was too long to be sent, at most one file for each stream.
         spilled: Vec<SpilledOutput>,
+    },
+    /// An execution asks the host for something and waits.
+    Call {
+        /// The execution.
+        id: u32,
+        /// Chosen by the guest, never twice on one connection; the answer carries it.
+        call: u32,
+        /// From [`HostMessage::Exec`].
+        token: SessionToken,
+        /// What it asks for.
+        name: String,
+        /// Length of the whole payload, at most [`MAX_CALL_BYTES`].
+        length: u64,
+        /// Its beginning.
+        bytes: Vec<u8>,
+    },
+    /// Goes on with the payload of a call.
+    CallPart {
+        /// Which call.
+        call: u32,
+        /// What follows.
+        bytes: Vec<u8>,
     },
     /// Something a workload logged through the ABI.
     Log {

@@ -59,6 +59,7 @@ pub fn run(args: &Run) -> Result<u8, Failure> {
     let until = Until {
         deadline: args.timeout.map(|limit| run_began + limit),
         cancel: Some(cancel.file()),
+        answers: None,
     };
     let ended = guest.exec(&program, until, &mut |event| output.take(event));
     output.flush()?;
@@ -213,7 +214,8 @@ impl Output {
                 written(writeln!(io::stderr(), "[{level}] {message}"))
             }
             // Spans are for a trace file, which this release does not write.
-            Event::Trace(..) => Ok(()),
+            // Without a session there is no token, and so no call.
+            Event::Trace(..) | Event::Call(_) => Ok(()),
         }
     }
 

@@ -6,7 +6,7 @@
 
 use crate::dev::vsock::{Event, Vsock};
 use crate::local::Local;
-use crate::{report, task};
+use crate::{call, report, task};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use ukernel_abi::frame::{Decoder, encode};
@@ -142,6 +142,7 @@ impl Channel {
         outbox.open = open;
         outbox.bytes.clear();
         drop(outbox);
+        call::close();
         task::wake_all();
     }
 

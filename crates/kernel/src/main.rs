@@ -18,6 +18,7 @@
 extern crate alloc;
 
 mod boot;
+mod call;
 mod channel;
 mod clock;
 mod dev;

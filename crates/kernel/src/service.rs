@@ -10,6 +10,7 @@
 //! a task of its own and takes jobs from a queue.
 
 use crate::boot::Boot;
+use crate::call;
 use crate::channel::{self, Channel, Incoming};
 use crate::dev::vsock::Vsock;
 use crate::dev::{interrupts, platform};
@@ -26,7 +27,7 @@ use alloc::vec::Vec;
 use ukernel_abi::layout::BootPhase;
 use ukernel_abi::message::{
     FileError, GuestMessage, HostMessage, Limits, LogLevel, MAX_CHUNK_BYTES, Mode, Outcome,
-    PROTOCOL_VERSION, Source,
+    PROTOCOL_VERSION, SessionToken, Source,
 };
 
 /// What the workload task is asked to do.
@@ -41,6 +42,7 @@ enum Job {
         args: Vec<String>,
         mode: Mode,
         inline_output_bytes: u64,
+        token: Option<SessionToken>,
     },
 }
 
@@ -180,6 +182,7 @@ fn answer(stage: Stage, message: HostMessage, guest: &str) -> Stage {
                 args,
                 mode,
                 inline_output_bytes,
+                token,
             },
         ) => {
             let mut workload = WORKLOAD.get();
@@ -195,6 +198,7 @@ fn answer(stage: Stage, message: HostMessage, guest: &str) -> Stage {
                     args,
                     mode,
                     inline_output_bytes,
+                    token,
                 });
                 drop(workload);
                 task::wake_all();
@@ -231,6 +235,16 @@ fn answer(stage: Stage, message: HostMessage, guest: &str) -> Stage {
             let result = read_file(&path, offset, max_bytes).map_err(file_error);
             channel::reply(&GuestMessage::FileContent { request, result });
         }
+        (
+            _,
+            HostMessage::Answer {
+                call,
+                is_result,
+                length,
+                bytes,
+            },
+        ) => call::answer(call, is_result, length, bytes),
+        (_, HostMessage::AnswerPart { call, bytes }) => call::answer_part(call, &bytes),
         (_, HostMessage::Hello { .. }) => channel::reply(&refused("hello was said")),
     }
     stage
@@ -305,8 +319,10 @@ fn work(loaded: Arc<Loaded>) {
                 args,
                 mode,
                 inline_output_bytes,
+                token,
             } => {
                 output::begin(id, inline_output_bytes);
+                call::begin(id, token);
                 let outcome = match source_bytes(source) {
                     // The exit was the outcome of the program that made it, of no other.
                     Ok(_) if has_ended => Outcome::Trapped {
@@ -323,6 +339,7 @@ fn work(loaded: Arc<Loaded>) {
                         message: format!("the source cannot be read: {}", file_error(error)),
                     },
                 };
+                call::end();
                 let spilled = output::finish();
                 report_growth();
                 WORKLOAD.get().running = None;

@@ -4,8 +4,10 @@ use crate::greeting::Greeting;
 use crate::{MachineError, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::net::{SendFlags, send};
+use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 use ukernel_abi::frame::{Decoder, encode};
@@ -23,6 +25,8 @@ pub struct Channel {
     stream: UnixStream,
     decoder: Decoder<GuestMessage>,
     buffer: Box<[u8]>,
+    /// What is sent while it is waited for messages.
+    outgoing: VecDeque<u8>,
     /// The greeting that is still to be sent.
     greeting: Option<Greeting>,
 }
@@ -40,6 +44,7 @@ impl Channel {
             stream,
             decoder: Decoder::new(),
             buffer: vec![0; READ_BYTES].into_boxed_slice(),
+            outgoing: VecDeque::new(),
             greeting: Some(greeting),
         })
     }
@@ -65,13 +70,31 @@ impl Channel {
     pub fn send(&mut self, message: &HostMessage) -> Result<()> {
         let mut frame = Vec::new();
         encode(message, &mut frame)?;
+        let (first, second) = self.outgoing.as_slices();
         self.stream
-            .write_all(&frame)
+            .write_all(first)
+            .and_then(|()| self.stream.write_all(second))
+            .and_then(|()| {
+                self.outgoing.clear();
+                self.stream.write_all(&frame)
+            })
             .map_err(|error| match error.kind() {
                 ErrorKind::WouldBlock | ErrorKind::TimedOut => MachineError::TimedOut(SEND_TIMEOUT),
                 ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => MachineError::Closed,
                 _ => MachineError::io("sending to the guest", error),
             })
+    }
+
+    /// Sends a message while [`Self::receive`] waits: the guest may have to be read from before
+    /// it takes more.
+    ///
+    /// # Errors
+    /// [`MachineError::Frame`] if the message is too large.
+    pub(crate) fn queue(&mut self, message: &HostMessage) -> Result<()> {
+        let mut frame = Vec::new();
+        encode(message, &mut frame)?;
+        self.outgoing.extend(frame);
+        Ok(())
     }
 
     /// The next message, waiting for it until `deadline` or until `cancel` is readable.
@@ -84,12 +107,33 @@ impl Channel {
         deadline: Option<Instant>,
         cancel: Option<BorrowedFd<'_>>,
     ) -> Result<GuestMessage> {
+        loop {
+            if let Some(message) = self.receive_or_wake(deadline, cancel, None)? {
+                return Ok(message);
+            }
+        }
+    }
+
+    /// As [`Self::receive`]; `None` when `wake` became readable.
+    pub(crate) fn receive_or_wake(
+        &mut self,
+        deadline: Option<Instant>,
+        cancel: Option<BorrowedFd<'_>>,
+        wake: Option<BorrowedFd<'_>>,
+    ) -> Result<Option<GuestMessage>> {
         let began = Instant::now();
         loop {
             if let Some(message) = self.decoder.next_message()? {
-                return Ok(message);
+                return Ok(Some(message));
             }
-            self.wait(began, deadline, cancel)?;
+            match self.wait(began, deadline, cancel, wake)? {
+                Ready::Message => {}
+                Ready::Room => {
+                    self.send_queued()?;
+                    continue;
+                }
+                Ready::Wake => return Ok(None),
+            }
             match self.stream.read(&mut self.buffer) {
                 Ok(0) => return Err(MachineError::Closed),
                 Ok(count) => self.decoder.push(&self.buffer[..count]),
@@ -102,36 +146,79 @@ impl Channel {
         }
     }
 
-    /// Waits until there is something to read.
+    /// Sends what is queued, as far as there is room.
+    fn send_queued(&mut self) -> Result<()> {
+        let (first, _) = self.outgoing.as_slices();
+        match send(
+            &self.stream,
+            first,
+            SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
+        ) {
+            Ok(sent) => drop(self.outgoing.drain(..sent)),
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(Errno::PIPE | Errno::CONNRESET) => return Err(MachineError::Closed),
+            Err(error) => return Err(MachineError::io("sending to the guest", error)),
+        }
+        Ok(())
+    }
+
+    /// Waits until something can be done.
     fn wait(
         &self,
         began: Instant,
         deadline: Option<Instant>,
         cancel: Option<BorrowedFd<'_>>,
-    ) -> Result<()> {
+        wake: Option<BorrowedFd<'_>>,
+    ) -> Result<Ready> {
         loop {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let timeout = left.map(|left| Timespec {
                 tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
                 tv_nsec: left.subsec_nanos().into(),
             });
-            let mut files = vec![PollFd::new(&self.stream, PollFlags::IN)];
-            files.extend(cancel.map(|cancel| PollFd::from_borrowed_fd(cancel, PollFlags::IN)));
-            match poll(&mut files, timeout.as_ref()) {
+            let mut wanted = PollFlags::IN;
+            if !self.outgoing.is_empty() {
+                wanted |= PollFlags::OUT;
+            }
+            // Who is absent is stood in for by the stream, asked nothing.
+            let watch = |file: Option<BorrowedFd<'_>>| file.is_some().then_some(PollFlags::IN);
+            let stream = self.stream.as_fd();
+            let files = &mut [
+                PollFd::from_borrowed_fd(stream, wanted),
+                PollFd::from_borrowed_fd(
+                    cancel.unwrap_or(stream),
+                    watch(cancel).unwrap_or(PollFlags::empty()),
+                ),
+                PollFd::from_borrowed_fd(
+                    wake.unwrap_or(stream),
+                    watch(wake).unwrap_or(PollFlags::empty()),
+                ),
+            ];
+            match poll(files, timeout.as_ref()) {
                 Ok(0) => return Err(MachineError::TimedOut(began.elapsed())),
-                Ok(_)
-                    if files
-                        .get(1)
-                        .is_some_and(|cancel| !cancel.revents().is_empty()) =>
-                {
+                Ok(_) if cancel.is_some() && !files[1].revents().is_empty() => {
                     return Err(MachineError::Cancelled);
                 }
-                Ok(_) => return Ok(()),
+                Ok(_) if wake.is_some() && !files[2].revents().is_empty() => {
+                    return Ok(Ready::Wake);
+                }
+                Ok(_) if files[0].revents() == PollFlags::OUT => return Ok(Ready::Room),
+                Ok(_) => return Ok(Ready::Message),
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(MachineError::io("waiting for the guest", error)),
             }
         }
     }
+}
+
+/// What can be done on a channel.
+enum Ready {
+    /// Something came, or the channel ended.
+    Message,
+    /// There is room for what is queued.
+    Room,
+    /// The caller is wanted.
+    Wake,
 }
 
 #[cfg(test)]
@@ -205,7 +292,6 @@ mod tests {
 
     #[test]
     fn a_caller_can_stop_waiting() {
-        use std::os::fd::AsFd;
         let (mut channel, _guest) = channel();
         let (cancel, mut stop) = UnixStream::pair().expect("a pair");
         stop.write_all(b"!").expect("sent");

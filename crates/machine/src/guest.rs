@@ -1,11 +1,12 @@
 //! The guest inside a machine: greeting it, running code, moving files.
 
+use crate::calls::{Answers, HostCall, Incoming};
 use crate::{Channel, Machine, MachineError, Result};
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 use ukernel_abi::message::{
     GuestMessage, HostMessage, LogLevel, MAX_CHUNK_BYTES, MAX_INLINE_SOURCE_BYTES, Mode, Outcome,
-    PROTOCOL_VERSION, Source, SpilledOutput, Stream, TraceRecord,
+    PROTOCOL_VERSION, SessionToken, Source, SpilledOutput, Stream, TraceRecord,
 };
 
 /// How long a guest may take to say hello: a cold boot on a loaded host.
@@ -31,6 +32,8 @@ pub struct Program<'a> {
     /// Bytes of each output stream that are handed on; a stream that writes more goes to a
     /// file of the guest.
     pub inline_output_bytes: u64,
+    /// What its host calls show. Without one it has none.
+    pub token: Option<SessionToken>,
 }
 
 impl<'a> Program<'a> {
@@ -43,6 +46,7 @@ impl<'a> Program<'a> {
             args: &[],
             mode: Mode::Program,
             inline_output_bytes: u64::MAX,
+            token: None,
         }
     }
 }
@@ -63,6 +67,8 @@ pub struct Until<'a> {
     pub deadline: Option<Instant>,
     /// Becomes readable when the caller wants to stop.
     pub cancel: Option<BorrowedFd<'a>>,
+    /// Answers to its host calls.
+    pub answers: Option<&'a Answers>,
 }
 
 /// Something a running program said.
@@ -74,6 +80,8 @@ pub enum Event {
     Log(LogLevel, String),
     /// It traced, at this moment of its monotonic clock, nanoseconds.
     Trace(u64, TraceRecord),
+    /// It asks for something and waits: the answer goes to [`Until::answers`].
+    Call(HostCall),
 }
 
 /// A greeted guest.
@@ -84,6 +92,8 @@ pub struct Guest {
     next: u32,
     /// The execution that was started and has not been seen to end.
     running: Option<u32>,
+    /// Its host calls of which parts have come.
+    calls: Incoming,
 }
 
 impl Guest {
@@ -113,6 +123,7 @@ impl Guest {
                 name,
                 next: 1,
                 running: None,
+                calls: Incoming::default(),
             }),
             GuestMessage::Refused { reason } => Err(MachineError::Refused(reason)),
             other => Err(unexpected(&other)),
@@ -151,8 +162,10 @@ impl Guest {
             args: program.args.to_vec(),
             mode: program.mode,
             inline_output_bytes: program.inline_output_bytes,
+            token: program.token,
         })?;
         self.running = Some(id);
+        self.calls = Incoming::default();
         self.follow(id, until, events)
     }
 
@@ -184,8 +197,41 @@ impl Guest {
         until: Until<'_>,
         events: &mut dyn FnMut(Event) -> Result<()>,
     ) -> Result<Ended> {
+        let wake = until.answers.map(Answers::wake);
         loop {
-            match self.channel.receive(until.deadline, until.cancel)? {
+            let received = self
+                .channel
+                .receive_or_wake(until.deadline, until.cancel, wake)?;
+            let Some(message) = received else {
+                if let Some(answers) = until.answers {
+                    answers.send(&mut self.channel)?;
+                }
+                continue;
+            };
+            match message {
+                GuestMessage::Call {
+                    id: from,
+                    call,
+                    token,
+                    name,
+                    length,
+                    bytes,
+                } if from == id && until.answers.is_some() => {
+                    let call = HostCall {
+                        number: call,
+                        token,
+                        name,
+                        payload: Vec::new(),
+                    };
+                    if let Some(call) = self.calls.begin(call, length, bytes)? {
+                        events(Event::Call(call))?;
+                    }
+                }
+                GuestMessage::CallPart { call, bytes } => {
+                    if let Some(call) = self.calls.push(call, &bytes)? {
+                        events(Event::Call(call))?;
+                    }
+                }
                 GuestMessage::Output {
                     id: from,
                     stream,

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod backend;
+pub mod calls;
 mod channel;
 mod error;
 pub mod firecracker;

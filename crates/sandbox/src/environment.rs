@@ -8,7 +8,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-pub use ukernel_abi::message::{SpilledOutput, Stream};
+pub use ukernel_abi::message::{SessionToken, SpilledOutput, Stream};
+pub use ukernel_machine::calls::{CallResult, HostCall};
 
 /// Runs code and commands somewhere safe.
 #[async_trait]
@@ -67,6 +68,16 @@ pub enum Capability {
 /// Takes output as it comes. Called from a thread that may block for a moment.
 pub type OutputSink = Arc<dyn Fn(Stream, &[u8]) + Send + Sync>;
 
+/// Does what code asks the host for.
+#[async_trait]
+pub trait HostCalls: Send + Sync {
+    /// What every call has to show. The guest's kernel gets it with each execution.
+    fn token(&self) -> SessionToken;
+
+    /// Answers a call, whose token is still to be checked. Dropped when the execution ends first.
+    async fn answer(&self, call: HostCall) -> CallResult;
+}
+
 /// How an execution is run.
 #[derive(Clone, Default)]
 pub struct ExecutionContext {
@@ -80,6 +91,10 @@ pub struct ExecutionContext {
     pub args: Vec<String>,
     /// File name for tracebacks.
     pub name: Option<String>,
+    /// Bytes of each output stream that come back, if fewer than the configuration says.
+    pub inline_output_bytes: Option<usize>,
+    /// Does what the code asks the host for; without it nothing is done.
+    pub calls: Option<Arc<dyn HostCalls>>,
 }
 
 impl fmt::Debug for ExecutionContext {

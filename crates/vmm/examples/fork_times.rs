@@ -319,6 +319,7 @@ impl Talk {
             args: Vec::new(),
             mode: Mode::Program,
             inline_output_bytes: u64::MAX,
+            token: None,
         };
         encode(&exec, &mut bytes)?;
         self.host.write_all(&bytes)?;

@@ -64,7 +64,7 @@ pub(crate) fn interrupt(wanted: bool) {
 }
 
 /// Whether the running execution was asked to end.
-pub(super) fn is_interrupted() -> bool {
+pub(crate) fn is_interrupted() -> bool {
     *INTERRUPT.get()
 }
 

@@ -232,6 +232,7 @@ pub fn try_run(
     let until = Until {
         deadline: Some(Instant::now() + limit),
         cancel: None,
+        answers: None,
     };
     let ended = guest.exec(&program, until, &mut |event| {
         if let Event::Output(stream, bytes) = event {
@@ -274,6 +275,7 @@ pub fn interrupt(
     let until = Until {
         deadline: Some(Instant::now() + LONG),
         cancel: None,
+        answers: None,
     };
     Ok(guest.interrupt(machine, until, &mut |_| Ok(()))?.outcome)
 }

@@ -113,6 +113,7 @@ fn out_of_turn(ground: &Ground) {
         args: Vec::new(),
         mode: Mode::Program,
         inline_output_bytes: u64::MAX,
+        token: None,
     };
     let hello = HostMessage::Hello {
         version: PROTOCOL_VERSION,

@@ -43,6 +43,7 @@ fn run_bounded(guest: &mut Guest, code: &str, inline_output_bytes: u64) -> Bound
     let until = Until {
         deadline: Some(Instant::now() + LONG),
         cancel: None,
+        answers: None,
     };
     let (mut stdout, mut stderr, mut logged) = (Vec::new(), Vec::new(), Vec::new());
     let ended = guest
@@ -51,7 +52,7 @@ fn run_bounded(guest: &mut Guest, code: &str, inline_output_bytes: u64) -> Bound
                 Event::Output(Stream::Stdout, bytes) => stdout.extend(bytes),
                 Event::Output(Stream::Stderr, bytes) => stderr.extend(bytes),
                 Event::Log(level, message) => logged.push((level, message)),
-                Event::Trace(..) => {}
+                Event::Trace(..) | Event::Call(_) => {}
             }
             Ok(())
         })
@@ -275,6 +276,7 @@ fn replaced(ground: &Ground) {
         args: Vec::new(),
         mode: Mode::Program,
         inline_output_bytes: 0,
+        token: None,
     });
     loop {
         match receive(&mut channel) {

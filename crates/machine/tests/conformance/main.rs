@@ -6,6 +6,7 @@
 //! Read from the environment: `UKERNEL_TEST_KERNEL` and `UKERNEL_TEST_IMAGE` (built where
 //! they are not given), `UKERNEL_FIRECRACKER` (else found on `PATH`).
 
+mod calls;
 mod ending;
 mod execution;
 mod files;
@@ -27,6 +28,7 @@ type Behaviour = (&'static str, fn(&Ground));
 fn behaviours() -> impl Iterator<Item = Behaviour> {
     [
         execution::BEHAVIOURS,
+        calls::BEHAVIOURS,
         files::BEHAVIOURS,
         lifecycle::BEHAVIOURS,
         ending::BEHAVIOURS,

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use ukernel_abi::message::{Mode, Outcome};
+use ukernel_machine::calls::Answers;
 use ukernel_machine::guest::Program;
 
 const CAPABILITIES: [Capability; 7] = [
@@ -70,7 +71,9 @@ impl ExecutionEnvironment for Session {
                         ..Program::new("<validate>", VALIDATION.as_bytes())
                     };
                     let deadline = Instant::now() + VALIDATION_TIMEOUT;
-                    let ended = vm.exec(&program, deadline, never.file(), &mut |_| Ok(()))?;
+                    let nothing = Answers::new()?;
+                    let ended =
+                        vm.exec(&program, deadline, never.file(), &nothing, &mut |_| Ok(()))?;
                     Ok(ended.outcome)
                 })
             })
@@ -117,6 +120,11 @@ impl Session {
                 .unwrap_or_else(|| self.inner.config.execution_timeout())
                 .min(MAX_TIMEOUT),
             sink: ctx.output.clone(),
+            inline_output_bytes: ctx
+                .inline_output_bytes
+                .unwrap_or(usize::MAX)
+                .min(self.inner.config.max_inline_output_bytes),
+            calls: ctx.calls.clone(),
             asked: Instant::now(),
         };
         let cancelled = ctx

@@ -1,17 +1,19 @@
 //! One execution in a session: the checkpoint before it, its run, how it ended.
 
+use super::calls::Caller;
 use super::journal::Entry;
 use super::output::Collector;
 use super::state::State;
 use super::stop::{Stop, Stopper};
 use crate::config::SessionModel;
-use crate::environment::{ExecutionResult, ExecutionStatus, OutputFile, OutputSink};
+use crate::environment::{ExecutionResult, ExecutionStatus, HostCalls, OutputFile, OutputSink};
 use crate::vm::Vm;
 use crate::{Result, SandboxError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use ukernel_abi::message::{Mode, Outcome};
 use ukernel_machine::MachineError;
-use ukernel_machine::guest::{Ended, Program};
+use ukernel_machine::guest::{Ended, Event, Program};
 
 /// How long an interrupted execution may take to end before its VM is.
 const INTERRUPT_GRACE: Duration = Duration::from_secs(5);
@@ -24,6 +26,8 @@ pub(super) struct Request {
     pub(super) args: Vec<String>,
     pub(super) timeout: Duration,
     pub(super) sink: Option<OutputSink>,
+    pub(super) inline_output_bytes: usize,
+    pub(super) calls: Option<Arc<dyn HostCalls>>,
     pub(super) asked: Instant,
 }
 
@@ -57,8 +61,7 @@ impl State {
                 .append(&Entry::start(self.record.commands, kind, &request.source));
         let checkpoint_error =
             checkpoint_error.or_else(|| started.err().map(|error| error.to_string()));
-        let mut collector =
-            Collector::new(request.sink.clone(), self.config.max_inline_output_bytes);
+        let mut collector = Collector::new(request.sink.clone(), request.inline_output_bytes);
         let began = Instant::now();
         let ran = self.run(request, stopper, &mut collector);
         let run_ms = began.elapsed().as_secs_f64() * 1e3;
@@ -112,15 +115,20 @@ impl State {
         collector: &mut Collector,
     ) -> Result<Ended, Failed> {
         let deadline = Instant::now() + request.timeout;
+        let mut caller =
+            Caller::new(request.calls.clone()).map_err(|error| Failed::Sandbox(error.into()))?;
         let mut vm = self.take_vm().map_err(Failed::Sandbox)?;
         let program = Program {
             name: &request.name,
             source: request.source.as_bytes(),
             args: &request.args,
             mode: request.mode,
-            inline_output_bytes: self.config.max_inline_output_bytes as u64,
+            inline_output_bytes: request.inline_output_bytes as u64,
+            token: request.calls.as_ref().map(|calls| calls.token()),
         };
-        let ran = run_in(&mut vm, &program, deadline, stopper, collector);
+        let ran = run_in(&mut vm, &program, deadline, stopper, collector, &mut caller);
+        // Nobody waits for what is not answered now.
+        drop(caller);
         match ran {
             Ok(ended) => {
                 match self.config.backend.session_model {
@@ -155,13 +163,21 @@ fn run_in(
     deadline: Instant,
     stopper: &Stopper,
     collector: &mut Collector,
+    caller: &mut Caller,
 ) -> Result<Ended, Failed> {
-    let mut events = |event| collector.take(event);
-    let mut ran = vm.exec(program, deadline, stopper.file(), &mut events);
+    let answers = caller.answers();
+    let mut events = |event| match event {
+        Event::Call(call) => {
+            caller.take(call);
+            Ok(())
+        }
+        other => collector.take(other),
+    };
+    let mut ran = vm.exec(program, deadline, stopper.file(), &answers, &mut events);
     if matches!(ran, Err(MachineError::Cancelled)) {
         ran = match stopper.wanted() {
             Some(Stop::Interrupt) => {
-                match vm.interrupt(Instant::now() + INTERRUPT_GRACE, &mut events) {
+                match vm.interrupt(Instant::now() + INTERRUPT_GRACE, &answers, &mut events) {
                     Err(MachineError::TimedOut(_)) => {
                         return Err(Failed::Lost("it did not heed the interrupt".to_owned()));
                     }

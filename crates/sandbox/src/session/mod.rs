@@ -1,5 +1,6 @@
 //! Sessions: what is behind a name, and the manager that owns them.
 
+mod calls;
 mod checkpoint;
 mod environment;
 mod execution;

@@ -12,6 +12,7 @@ use crate::engine::last_words;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::Instant;
+use ukernel_machine::calls::Answers;
 use ukernel_machine::guest::{Ended, Event, Guest, Program, Until};
 use ukernel_machine::{Machine, MachineError};
 
@@ -41,11 +42,13 @@ impl Vm {
         program: &Program<'_>,
         deadline: Instant,
         stop: BorrowedFd<'_>,
+        answers: &Answers,
         events: &mut dyn FnMut(Event) -> Result<(), MachineError>,
     ) -> Result<Ended, MachineError> {
         let until = Until {
             deadline: Some(deadline),
             cancel: Some(stop),
+            answers: Some(answers),
         };
         self.guest()?.exec(program, until, events)
     }
@@ -54,11 +57,13 @@ impl Vm {
     pub(crate) fn interrupt(
         &mut self,
         deadline: Instant,
+        answers: &Answers,
         events: &mut dyn FnMut(Event) -> Result<(), MachineError>,
     ) -> Result<Ended, MachineError> {
         let until = Until {
             deadline: Some(deadline),
             cancel: None,
+            answers: Some(answers),
         };
         let guest = self.guest.as_mut().ok_or(MachineError::Closed)?;
         guest.interrupt(self.machine.as_mut(), until, events)

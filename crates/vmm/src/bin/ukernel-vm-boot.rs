@@ -142,6 +142,7 @@ fn converse(mut host: UnixStream, code: &[String]) -> Result<(), Failure> {
                 args: Vec::new(),
                 mode: Mode::Prompt,
                 inline_output_bytes: u64::MAX,
+                token: None,
             },
         )?;
         loop {

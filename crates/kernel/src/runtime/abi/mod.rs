@@ -1,5 +1,6 @@
 //! The ABI of `ukernel_abi`'s WIT package, as imports.
 
+mod host;
 mod io;
 mod ipc;
 mod net;
@@ -19,6 +20,7 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     io::link(&mut interface(linker, "ukernel:abi/io@0.1.0")?)?;
     ipc::link(&mut interface(linker, "ukernel:abi/ipc@0.1.0")?)?;
     net::link(&mut interface(linker, "ukernel:abi/net@0.1.0")?)?;
+    host::link(&mut interface(linker, "ukernel:abi/host@0.1.0")?)?;
     observe::link_log(&mut interface(linker, "ukernel:abi/log@0.1.0")?)?;
     observe::link_trace(&mut interface(linker, "ukernel:abi/trace@0.1.0")?)
 }

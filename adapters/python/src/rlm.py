@@ -1,0 +1,259 @@
+"""What a model's program finds at the prompt: its context, sub-queries, and the way to answer.
+
+Both families of names work: the specification's (`query_llm`, `rlm_query`, `my_answer`) and those of
+the paper on Recursive Language Models (`llm_query`, `FINAL`, `answer`). All of them ask the host;
+nothing here decides anything: budgets, depth and the session's token are out of a program's reach.
+"""
+
+import codecs
+import json
+import sys
+
+import program
+import ukernel
+
+# Bytes of context asked for at once.
+PIECE_BYTES = 4 << 20
+
+# What is shown of a text to describe it.
+FIRST_LINES = 3
+LINE_CHARS = 160
+
+# Variables listed by SHOW_VARS.
+MAX_VARIABLES = 200
+
+
+class FailedQuery(str):
+    """Stands in the place of an answer that there is not; its text says why."""
+
+
+def ask(name, **fields):
+    """Asks the host, in JSON. Lone surrogates cannot leave the VM and become question marks."""
+    payload = json.dumps(fields, ensure_ascii=False).encode("utf-8", "replace")
+    return json.loads(ukernel.call(name, payload))
+
+
+def query_llm(prompt, context=None, *, schema=None):
+    """Asks a model and gives its reply. It sees this prompt (and `context`, appended) and nothing else.
+    With a JSON schema the reply is the value it describes."""
+    return result_of(ask("query_llm", prompts=[text_of(prompt, context)], schema=schema)["results"][0])
+
+
+def query_llm_batched(prompts, *, schema=None):
+    """Asks for each prompt, side by side, and gives the replies in their order. One that failed is a
+    FailedQuery, a text that says why."""
+    prompts = [text_of(prompt, None) for prompt in prompts]
+    if not prompts:
+        return []
+    return [value_of(item) for item in ask("query_llm", prompts=prompts, schema=schema)["results"]]
+
+
+def rlm_query(prompt, context=None, *, schema=None, budget_tokens=None):
+    """Has a model of its own, with a prompt like this one in a VM of its own, answer over `context`."""
+    queries = [{"prompt": text_of(prompt, None), "context": context_of(context)}]
+    return result_of(ask("rlm_query", queries=queries, schema=schema, budget_tokens=budget_tokens)["results"][0])
+
+
+def rlm_query_batched(prompts, contexts=None, *, schema=None, budget_tokens=None):
+    """As rlm_query for each prompt, side by side; `contexts` are as many."""
+    prompts = list(prompts)
+    contexts = [None] * len(prompts) if contexts is None else list(contexts)
+    if len(contexts) != len(prompts):
+        raise ValueError(f"{len(prompts)} prompts and {len(contexts)} contexts")
+    if not prompts:
+        return []
+    queries = [
+        {"prompt": text_of(prompt, None), "context": context_of(context)} for prompt, context in zip(prompts, contexts)
+    ]
+    answer = ask("rlm_query", queries=queries, schema=schema, budget_tokens=budget_tokens)
+    return [value_of(item) for item in answer["results"]]
+
+
+UNSET = object()
+
+
+def FINAL(value=UNSET):
+    """Gives the final answer; without a value, that is `my_answer`. The last one given counts."""
+    if value is UNSET:
+        value = program.main.__dict__.get("my_answer")
+        if value is None:
+            raise ValueError("FINAL() without a value gives my_answer, which is not set")
+    ask("final", **answer_of(value))
+
+
+def FINAL_VAR(variable):
+    """Gives the value of a variable, named by a string, as the final answer."""
+    names = program.main.__dict__
+    if isinstance(variable, str) and variable in names:
+        FINAL(names[variable])
+    elif isinstance(variable, str) and variable.isidentifier():
+        raise NameError(f"there is no variable {variable!r}: SHOW_VARS() lists those there are")
+    else:
+        FINAL(variable)
+
+
+def SHOW_VARS():
+    """The variables there are, with their types and sizes."""
+    found = {}
+    for name, value in program.main.__dict__.items():
+        if name.startswith("_") or name in FUNCTIONS or isinstance(value, type(sys)):
+            continue
+        if len(found) == MAX_VARIABLES:
+            break
+        found[name] = kind_of(value)
+    return found
+
+
+FUNCTIONS = {
+    "query_llm": query_llm,
+    "query_llm_batched": query_llm_batched,
+    "llm_query": query_llm,
+    "llm_query_batched": query_llm_batched,
+    "rlm_query": rlm_query,
+    "rlm_query_batched": rlm_query_batched,
+    "FINAL": FINAL,
+    "FINAL_VAR": FINAL_VAR,
+    "SHOW_VARS": SHOW_VARS,
+    "FailedQuery": FailedQuery,
+}
+
+# What the variable `context` is to be. UNSET: whatever it is.
+original = UNSET
+
+
+def begin(name=None):
+    """Loads what the host has as context, if it has any, and describes what there is.
+
+    Called by the host before a model's first program. `name` is shown for a single text.
+    """
+    global original
+    sources = ask("contexts")["sources"]
+    if sources:
+        texts = {source["name"]: load(source, number) for number, source in enumerate(sources)}
+        original = next(iter(texts.values())) if len(texts) == 1 else texts
+    elif "context" in program.main.__dict__:
+        original = program.main.__dict__["context"]
+    restore()
+    program.main.__dict__.setdefault("my_answer", None)
+    if restore not in program.before:
+        program.before.append(restore)
+        program.after.append(give_ready_answer)
+    print(json.dumps(describe(original)))
+
+
+def load(source, number):
+    """One source: a text, or bytes if the host says it is binary."""
+    decoder = None if source["binary"] else codecs.getincrementaldecoder("utf-8")("replace")
+    pieces = []
+    offset = 0
+    while offset < source["bytes"]:
+        request = json.dumps({"source": number, "offset": offset, "length": PIECE_BYTES})
+        piece = ukernel.call("context", request.encode())
+        if not piece:
+            break
+        offset += len(piece)
+        pieces.append(decoder.decode(piece) if decoder else piece)
+    if decoder is None:
+        return b"".join(pieces)
+    pieces.append(decoder.decode(b"", True))
+    return "".join(pieces)
+
+
+def describe(value):
+    """The shape of a context, for a prompt: never more of it than a few first lines."""
+    if value is UNSET:
+        return {"type": "none", "parts": []}
+    parts = value.items() if isinstance(value, dict) else [("context", value)]
+    return {"type": type(value).__name__, "parts": [describe_part(str(name), part) for name, part in parts]}
+
+
+def describe_part(name, part):
+    if isinstance(part, bytes):
+        return {"name": name, "type": "bytes", "length": len(part), "first": [repr(part[:32])]}
+    if not isinstance(part, str):
+        return {"name": name, "type": kind_of(part), "length": 0, "first": []}
+    first = part[: FIRST_LINES * LINE_CHARS * 4].split("\n")[:FIRST_LINES]
+    return {
+        "name": name,
+        "type": "str",
+        "length": len(part),
+        "lines": part.count("\n") + (1 if part and not part.endswith("\n") else 0),
+        "replaced": part.count("\ufffd"),
+        "first": [line[:LINE_CHARS] + ("..." if len(line) > LINE_CHARS else "") for line in first],
+    }
+
+
+def restore():
+    """Puts back what a program has overwritten, and says so."""
+    names = program.main.__dict__
+    rebound = [name for name, function in FUNCTIONS.items() if names.get(name, function) is not function]
+    names.update(FUNCTIONS)
+    if original is not UNSET:
+        if names.get("context", original) is not original:
+            rebound.append("context")
+        names["context"] = original
+    if not isinstance(names.get("answer"), dict):
+        if "answer" in names:
+            rebound.append("answer")
+        names["answer"] = {"content": "", "ready": False}
+    if rebound:
+        print(f"note: {', '.join(rebound)} had been overwritten and is restored", file=sys.stderr)
+
+
+def give_ready_answer():
+    """`answer["ready"] = True` is another way to give the final answer."""
+    answer = program.main.__dict__.get("answer")
+    if isinstance(answer, dict) and answer.get("ready") is True:
+        answer["ready"] = False
+        FINAL(answer.get("content"))
+
+
+def answer_of(value):
+    """A value as the answer's text, and as JSON where it is that."""
+    try:
+        json.dumps(value)
+        plain = value
+    except (TypeError, ValueError, RecursionError):
+        plain = None
+    if isinstance(value, str):
+        text = value
+    elif isinstance(value, (dict, list, tuple)) and plain is not None:
+        text = json.dumps(value, ensure_ascii=False)
+    else:
+        text = str(value)
+    return {"text": text, "value": plain}
+
+
+def text_of(prompt, context):
+    prompt = prompt if isinstance(prompt, str) else str(prompt)
+    return prompt if context is None else f"{prompt}\n\n{context_of(context)}"
+
+
+def context_of(context):
+    if context is None or isinstance(context, str):
+        return context
+    if isinstance(context, bytes):
+        return context.decode("utf-8", "replace")
+    try:
+        return json.dumps(context, ensure_ascii=False)
+    except (TypeError, ValueError):
+        return str(context)
+
+
+def result_of(item):
+    """The value of an item, or its failure as an exception."""
+    if "error" in item:
+        raise ukernel.HostError(item["error"])
+    return item["value"]
+
+
+def value_of(item):
+    """The value of an item, or its failure as a value."""
+    return FailedQuery(f"[query failed: {item['error']}]") if "error" in item else item["value"]
+
+
+def kind_of(value):
+    try:
+        return f"{type(value).__name__} of length {len(value)}"
+    except TypeError:
+        return type(value).__name__

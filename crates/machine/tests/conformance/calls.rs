@@ -1,0 +1,201 @@
+//! What a program asks the host for.
+
+use crate::Behaviour;
+use crate::ground::{Ground, LONG, greet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use ukernel_abi::message::{MAX_CALL_BYTES, Mode, Outcome, SessionToken, Stream};
+use ukernel_machine::calls::{Answers, HostCall};
+use ukernel_machine::guest::{Ended, Event, Guest, Program, Until};
+use ukernel_machine::{Machine, MachineError, MachineSpec};
+
+pub const BEHAVIOURS: &[Behaviour] = &[
+    ("a_call_is_answered_with_the_token_it_was_given", answered),
+    ("a_refused_call_is_an_exception_that_says_why", refused),
+    ("long_calls_cross_whole_and_leave_nothing_behind", long),
+    ("a_payload_that_is_too_long_is_refused_inside", too_long),
+    ("without_a_token_there_are_no_calls", no_token),
+    (
+        "an_interrupt_reaches_a_program_that_waits_for_an_answer",
+        interrupted,
+    ),
+    ("an_answer_nobody_waits_for_is_passed_over", late),
+    ("tasks_call_side_by_side", side_by_side),
+];
+
+const TOKEN: SessionToken = [42; 32];
+
+/// Runs code, with `answer` for its calls. What it printed, and how it ended.
+fn run(
+    guest: &mut Guest,
+    code: &str,
+    token: Option<SessionToken>,
+    limit: Duration,
+    mut answer: impl FnMut(HostCall, &Arc<Answers>),
+) -> Result<(String, Ended), MachineError> {
+    let answers = Arc::new(Answers::new().expect("an eventfd"));
+    let program = Program {
+        token,
+        mode: Mode::Program,
+        ..Program::new("<test>", code.as_bytes())
+    };
+    let until = Until {
+        deadline: Some(Instant::now() + limit),
+        cancel: None,
+        answers: Some(&answers),
+    };
+    let mut printed = Vec::new();
+    let ended = guest.exec(&program, until, &mut |event| {
+        match event {
+            Event::Call(call) => answer(call, &answers),
+            Event::Output(Stream::Stdout, bytes) => printed.extend(bytes),
+            _ => {}
+        }
+        Ok(())
+    })?;
+    Ok((String::from_utf8_lossy(&printed).into_owned(), ended))
+}
+
+/// Two interpreters, or many copies of a long answer, need more memory than other tests do.
+fn boot_large(ground: &Ground) -> (Box<dyn Machine>, Guest) {
+    let spec = MachineSpec {
+        memory_mib: 512,
+        ..ground.spec.clone()
+    };
+    let mut machine = ground.backend.boot(&spec).expect("a machine boots");
+    let guest = greet(machine.as_mut());
+    (machine, guest)
+}
+
+fn answered(ground: &Ground) {
+    let (_machine, mut guest) = ground.boot();
+    let code =
+        "import ukernel\nfor n in range(3): print(ukernel.call('double', b'%d' % n).decode())";
+    let (printed, _) = run(&mut guest, code, Some(TOKEN), LONG, |call, answers| {
+        assert_eq!((call.name.as_str(), call.token), ("double", TOKEN));
+        let number: u32 = String::from_utf8_lossy(&call.payload)
+            .parse()
+            .expect("a number");
+        answers.push(call.number, Ok((2 * number).to_string().into_bytes()));
+    })
+    .expect("it ends");
+    assert_eq!(printed, "0\n2\n4\n");
+}
+
+fn refused(ground: &Ground) {
+    let (_machine, mut guest) = ground.boot();
+    let (_, ended) = run(
+        &mut guest,
+        "import ukernel; ukernel.call('x')",
+        Some(TOKEN),
+        LONG,
+        |call, answers| answers.push(call.number, Err("too dear".to_owned())),
+    )
+    .expect("it ends");
+    let Outcome::Exception { kind, message } = ended.outcome else {
+        panic!("{ended:?}");
+    };
+    assert_eq!((kind.as_str(), message.as_str()), ("HostError", "too dear"));
+}
+
+fn long(ground: &Ground) {
+    let (_machine, mut guest) = boot_large(ground);
+    let code = "import ukernel, hashlib\n\
+        sent = bytes(range(256)) * 4096 * 16\n\
+        got = ukernel.call('echo', sent)\n\
+        print(len(got), got == sent)\n\
+        for n in range(200): got = ukernel.call('echo', sent[:2**20])\n\
+        print(len(got))";
+    let (printed, ended) = run(&mut guest, code, Some(TOKEN), LONG, |call, answers| {
+        answers.push(call.number, Ok(call.payload));
+    })
+    .expect("it ends");
+    assert_eq!(
+        printed,
+        format!("{MAX_CALL_BYTES} True\n1048576\n"),
+        "{ended:?}"
+    );
+}
+
+fn too_long(ground: &Ground) {
+    let (_machine, mut guest) = ground.boot();
+    let code = "import ukernel\n\
+        for arguments in (('x', bytes(2**24 + 1)), ('', b''), ('n' * 65, b'')):\n\
+        \x20   try: ukernel.call(*arguments)\n\
+        \x20   except ukernel.HostError as error: print(error)";
+    let (printed, _) = run(&mut guest, code, Some(TOKEN), LONG, |call, _| {
+        panic!("{} crossed", call.name)
+    })
+    .expect("it ends");
+    assert_eq!(printed.lines().count(), 3, "{printed}");
+    assert!(printed.starts_with("a host call carries at most 16 MiB\n"));
+}
+
+fn no_token(ground: &Ground) {
+    let (_machine, mut guest) = ground.boot();
+    let code = "import ukernel; ukernel.call('x')";
+    let (_, ended) = run(&mut guest, code, None, LONG, |_, _| panic!("a call")).expect("it ends");
+    assert!(
+        matches!(ended.outcome, Outcome::Exception { .. }),
+        "{ended:?}"
+    );
+}
+
+fn interrupted(ground: &Ground) {
+    let (mut machine, mut guest) = ground.boot();
+    let code = "import ukernel; x = 1; ukernel.call('x')";
+    let limit = Duration::from_millis(500);
+    let started = run(&mut guest, code, Some(TOKEN), limit, |_, _| {});
+    assert!(
+        matches!(started, Err(MachineError::TimedOut(_))),
+        "{started:?}"
+    );
+    let until = Until {
+        deadline: Some(Instant::now() + LONG),
+        ..Until::default()
+    };
+    let ended = guest
+        .interrupt(machine.as_mut(), until, &mut |_| Ok(()))
+        .expect("it ends");
+    assert_eq!(ended.outcome, Outcome::Interrupted);
+    let (printed, _) = run(&mut guest, "print(x)", None, LONG, |_, _| {}).expect("state is kept");
+    assert_eq!(printed, "1\n");
+}
+
+fn late(ground: &Ground) {
+    let (_machine, mut guest) = ground.boot();
+    let code = "import ukernel; print(ukernel.call('x'))";
+    let (printed, _) = run(&mut guest, code, Some(TOKEN), LONG, |call, answers| {
+        answers.push(call.number + 7, Ok(b"nobody's".to_vec()));
+        answers.push(call.number, Ok(b"a".to_vec()));
+        answers.push(call.number, Ok(b"b".to_vec()));
+    })
+    .expect("it ends");
+    assert_eq!(printed, "b'a'\n");
+}
+
+fn side_by_side(ground: &Ground) {
+    let (_machine, mut guest) = boot_large(ground);
+    let child = "import sys, ukernel; print(ukernel.call(sys.argv[1]))";
+    guest
+        .write_file("/child.py", child.as_bytes())
+        .expect("a file");
+    let code = "import ukernel\n\
+        task = ukernel.spawn('/child.py', 'one')\n\
+        print(ukernel.call('two'))\n\
+        ukernel.join(task)";
+    let mut waiting = Vec::new();
+    // Both are there before either is answered.
+    let (printed, _) = run(&mut guest, code, Some(TOKEN), LONG, |call, answers| {
+        waiting.push(call);
+        if waiting.len() == 2 {
+            for call in waiting.drain(..) {
+                answers.push(call.number, Ok(call.name.into_bytes()));
+            }
+        }
+    })
+    .expect("it ends");
+    let mut lines: Vec<_> = printed.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["b'one'", "b'two'"]);
+}
