@@ -141,6 +141,30 @@ def begin(name=None):
     print(json.dumps(describe(original)))
 
 
+# Where the host puts values and takes them.
+VALUE_PATH = "/tmp/.value"
+
+
+def put(name):
+    """Sets a variable to the text the host has put."""
+    global original
+    with open(VALUE_PATH, encoding="utf-8", errors="replace", newline="") as file:
+        text = file.read()
+    program.main.__dict__[name] = text
+    if name == "context":
+        original = text
+
+
+def get(name):
+    """Puts a variable, as text, where the host takes it. Whether there is one."""
+    value = program.main.__dict__.get(name)
+    if value is None:
+        return False
+    with open(VALUE_PATH, "w", encoding="utf-8", errors="replace", newline="") as file:
+        file.write(value if isinstance(value, str) else answer_of(value)["text"])
+    return True
+
+
 def load(source, number):
     """One source: a text, or bytes if the host says it is binary."""
     decoder = None if source["binary"] else codecs.getincrementaldecoder("utf-8")("replace")

@@ -79,7 +79,8 @@ impl Provider {
     }
 
     /// The provider of this name; one that is not built in is a compatible server.
-    fn of_name(name: &str) -> Self {
+    #[must_use]
+    pub fn of_name(name: &str) -> Self {
         Self::BUILT_IN
             .into_iter()
             .find(|provider| provider.as_str() == name)

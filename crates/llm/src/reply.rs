@@ -81,6 +81,23 @@ pub struct UsageTotals {
 }
 
 impl UsageTotals {
+    /// Adds what another client has used.
+    pub fn join(&mut self, other: &Self) {
+        let sums = [
+            (&mut self.calls, other.calls),
+            (&mut self.failed_calls, other.failed_calls),
+            (&mut self.attempts, other.attempts),
+            (&mut self.prompt_tokens, other.prompt_tokens),
+            (&mut self.completion_tokens, other.completion_tokens),
+            (&mut self.estimated_calls, other.estimated_calls),
+            (&mut self.cost_micro_dollars, other.cost_micro_dollars),
+            (&mut self.calls_without_cost, other.calls_without_cost),
+        ];
+        for (sum, more) in sums {
+            *sum = sum.saturating_add(more);
+        }
+    }
+
     /// Counts a call. `usage` is `None` if nothing was processed.
     pub(crate) fn add(
         &mut self,

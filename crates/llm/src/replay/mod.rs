@@ -60,6 +60,15 @@ impl ReplayClient {
         })
     }
 
+    /// A client that plays these lines. `path` names them in errors.
+    #[must_use]
+    pub fn of_lines(path: &Path, lines: Vec<Line>) -> Self {
+        Self {
+            script: Mutex::new(Script::of_lines(path, lines)),
+            totals: Mutex::default(),
+        }
+    }
+
     /// Lines that were not played; those that repeat do not count. A test that has played all it
     /// expected finds 0.
     #[must_use]

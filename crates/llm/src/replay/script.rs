@@ -29,6 +29,19 @@ impl Numbered {
 }
 
 impl Script {
+    /// Lines that are there already, numbered from 1.
+    pub(super) fn of_lines(path: &Path, lines: Vec<Line>) -> Self {
+        let numbered = lines.into_iter().enumerate().map(|(index, line)| Numbered {
+            number: index + 1,
+            line,
+            is_played: false,
+        });
+        Self {
+            path: path.to_owned(),
+            lines: numbered.collect(),
+        }
+    }
+
     /// Reads a file, all of it.
     pub(super) fn read(path: &Path) -> Result<Self> {
         let refuse = |line, reason: String| LlmError::BadReplay {

@@ -1,0 +1,252 @@
+//! What can go wrong: the specification's errors (section 5.2), and a few that it lacks.
+
+use ukernel_kg::{KgEscalationRequired, SuggestedAction};
+use ukernel_llm::LlmError;
+use ukernel_sandbox::{SandboxError, SessionId, SnapshotId};
+
+/// Shorthand for results of this crate.
+pub type Result<T, E = RlmError> = std::result::Result<T, E>;
+
+/// A failure of a run, or of something asked of a session.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RlmError {
+    /// A command took too long. Its VM is gone; the session stands as it was before.
+    #[error(
+        "time limit of {limit_ms} ms reached after {elapsed_ms} ms. hint: raise execution_timeout_ms, or do less at once"
+    )]
+    ExecutionTimeout {
+        /// How long it ran, in milliseconds.
+        elapsed_ms: u64,
+        /// How long it might.
+        limit_ms: u64,
+        /// What it wrote until then.
+        stdout: String,
+        /// And to standard error.
+        stderr: String,
+    },
+    /// A command ended badly where it had to end well.
+    #[error("the code failed with exit code {exit_code}: {stderr}")]
+    ExecutionFailed {
+        /// Its exit code, 1 for an exception.
+        exit_code: i32,
+        /// What it wrote to standard error.
+        stderr: String,
+    },
+    /// The run has no tokens left, and no answer.
+    #[error(
+        "token budget exceeded: {used} of {limit} used. hint: raise max_total_tokens (--budget-tokens)"
+    )]
+    TokenBudgetExceeded {
+        /// Tokens used.
+        used: u64,
+        /// Tokens there were.
+        limit: u64,
+    },
+    /// The run has no money left, and no answer.
+    #[error(
+        "budget of {limit} micro-dollars exceeded: {used} used. hint: raise max_total_micro_dollars (--budget-usd)"
+    )]
+    MoneyBudgetExceeded {
+        /// Millionths of a US dollar used.
+        used: u64,
+        /// Those there were.
+        limit: u64,
+    },
+    /// The run has no queries left, and no answer.
+    #[error(
+        "budget of {limit} sub-calls exceeded. hint: raise max_sub_calls, or ask for more at once"
+    )]
+    SubCallBudgetExceeded {
+        /// Queries there were.
+        limit: u64,
+    },
+    /// The run has no time left, and no answer.
+    #[error(
+        "time budget exceeded: {elapsed_ms} ms of {limit_ms}. hint: raise max_wall_clock_ms (--budget-seconds)"
+    )]
+    TimeBudgetExceeded {
+        /// Time used, in milliseconds.
+        elapsed_ms: u64,
+        /// Time there was.
+        limit_ms: u64,
+    },
+    /// A query would be nested too deeply.
+    #[error(
+        "recursion depth {depth} is over the limit of {limit}. hint: use query_llm there, or raise max_recursion_depth"
+    )]
+    RecursionLimitExceeded {
+        /// How deep it would be.
+        depth: u32,
+        /// How deep it may be.
+        limit: u32,
+    },
+    /// A command speaks of unknown terms and may not run.
+    #[error("unknown terms after {attempts} attempts: {}. hint: use known terms, or approve these", unknown_terms.join(", "))]
+    KgValidationFailed {
+        /// The terms.
+        unknown_terms: Vec<String>,
+        /// Attempts in a row.
+        attempts: u32,
+    },
+    /// A person has to decide on unknown terms.
+    #[error("somebody has to decide on unknown terms: {}. hint: approve or reject them, then ask again", unknown_terms.join(", "))]
+    KgEscalationRequired {
+        /// The terms.
+        unknown_terms: Vec<String>,
+        /// The command around the first of them.
+        context: String,
+        /// What is proposed.
+        suggested_action: SuggestedAction,
+    },
+    /// No VM was there in time, or none can be started.
+    #[error("there is no VM: {reason}")]
+    VmAllocationFailed {
+        /// Why.
+        reason: String,
+    },
+    /// A VM was lost.
+    #[error("the VM was lost: {details}")]
+    VmCommunicationError {
+        /// How.
+        details: String,
+    },
+    /// There is no such session.
+    #[error("there is no session {session_id}")]
+    SessionNotFound {
+        /// Which.
+        session_id: SessionId,
+    },
+    /// The session's time is up, or it was destroyed.
+    #[error("session {session_id} has ended")]
+    SessionExpired {
+        /// Which.
+        session_id: SessionId,
+    },
+    /// There is no such snapshot.
+    #[error("there is no snapshot {snapshot_id} in this session")]
+    SnapshotNotFound {
+        /// Which.
+        snapshot_id: SnapshotId,
+    },
+    /// The session has as many snapshots as it may.
+    #[error("{current} of {limit} snapshots: a session may have no more")]
+    SnapshotLimitExceeded {
+        /// Those there are.
+        current: u32,
+        /// Those there may be.
+        limit: u32,
+    },
+    /// A model has no reply.
+    #[error("{message}")]
+    LlmProviderError {
+        /// Who was asked.
+        provider: String,
+        /// What happened.
+        message: String,
+    },
+    /// The model gave no answer that the schema allows.
+    #[error("the answer does not fit the schema: {reason}")]
+    AnswerDoesNotFit {
+        /// What is wrong with the last one.
+        reason: String,
+    },
+    /// The model did not answer, and there is nothing to make the best of.
+    #[error("no answer: {reason}")]
+    NoAnswer {
+        /// Why it was stopped.
+        reason: String,
+    },
+    /// The caller cancelled.
+    #[error("cancelled")]
+    Cancelled,
+    /// A context that cannot be used.
+    #[error("{0}")]
+    Context(String),
+    /// A configuration that cannot be used.
+    #[error("the configuration makes no sense: {0}")]
+    Config(String),
+    /// Something else in the sandbox.
+    #[error(transparent)]
+    Sandbox(SandboxError),
+    /// A failure in here.
+    #[error("{message}")]
+    InternalError {
+        /// What.
+        message: String,
+    },
+}
+
+impl RlmError {
+    pub(crate) fn internal(message: impl std::fmt::Display) -> Self {
+        Self::InternalError {
+            message: message.to_string(),
+        }
+    }
+
+    /// A sandbox's error, about this session.
+    pub(crate) fn of_sandbox(error: SandboxError, session: SessionId) -> Self {
+        match error {
+            SandboxError::TimeLimit { limit, output, .. } => {
+                let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+                Self::ExecutionTimeout {
+                    elapsed_ms: limit_ms,
+                    limit_ms,
+                    stdout: output.stdout,
+                    stderr: output.stderr,
+                }
+            }
+            SandboxError::Cancelled { .. } => Self::Cancelled,
+            SandboxError::VmLost { reason, .. } => Self::VmCommunicationError { details: reason },
+            SandboxError::SessionEnded(_) => Self::SessionExpired {
+                session_id: session,
+            },
+            SandboxError::NoSession(_) => Self::SessionNotFound {
+                session_id: session,
+            },
+            SandboxError::Limit {
+                what: "snapshots of a session",
+                limit,
+            } => {
+                let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+                Self::SnapshotLimitExceeded {
+                    current: limit,
+                    limit,
+                }
+            }
+            error @ (SandboxError::AllocationTimeout { .. } | SandboxError::NoBackend { .. }) => {
+                Self::VmAllocationFailed {
+                    reason: error.to_string(),
+                }
+            }
+            other => Self::Sandbox(other),
+        }
+    }
+}
+
+impl From<LlmError> for RlmError {
+    fn from(error: LlmError) -> Self {
+        let provider = match &error {
+            LlmError::Failed(failure) => failure.provider.clone(),
+            LlmError::NoKey { provider, .. } | LlmError::UnknownProvider { provider, .. } => {
+                provider.clone()
+            }
+            LlmError::ReplayMismatch { .. } | LlmError::BadReplay { .. } => "replay".to_owned(),
+            _ => String::new(),
+        };
+        Self::LlmProviderError {
+            provider,
+            message: error.to_string(),
+        }
+    }
+}
+
+impl From<KgEscalationRequired> for RlmError {
+    fn from(request: KgEscalationRequired) -> Self {
+        Self::KgEscalationRequired {
+            unknown_terms: request.unknown_terms,
+            context: request.context,
+            suggested_action: request.suggested_action,
+        }
+    }
+}

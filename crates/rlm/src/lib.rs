@@ -1,0 +1,47 @@
+//! Answers over contexts larger than any model's window: the runtime of Recursive Language Models.
+//!
+//! A model sees a question, the size and shape of a context, and a REPL. The context itself stays in
+//! a VM; the model writes code that looks at it, and from that code asks models about pieces of it.
+//!
+//! ```text
+//!   TerraphimRlm ── ask ──> query: steps ──> command: what a reply says
+//!        │                    │    │  │
+//!        │ sessions           │    │  └──> ledger: reserved before, settled after
+//!        v                    v    v
+//!   ukernel_sandbox <── bridge ── queries ──> ukernel_llm          trajectory: all of it, on disk
+//! ```
+//! The way of one question: a session's VM loads the context; [`query`](TerraphimRlm::ask) asks the
+//! model for a step; [`command`] reads its reply; the sandbox runs the code; code that calls
+//! `query_llm` waits in the guest while the bridge holds the call against the session's token,
+//! [`ledger`] reserves, and the provider is asked. `rlm_query` makes a node of its own, with its own
+//! VM and a slice of the budget. Everything is written to the [`trajectory`] as it happens.
+//!
+//! What this crate refuses to do: trust the guest (depth, budget and token are out of its reach),
+//! retry what the sandbox says failed, or put the context into a prompt.
+#![forbid(unsafe_code)]
+
+pub mod command;
+mod config;
+pub mod context;
+mod error;
+mod folder;
+pub mod ledger;
+mod models;
+mod query;
+mod rlm;
+mod schema;
+mod session;
+pub mod trajectory;
+
+pub use config::{
+    BackendType, KgStrictness, ModelProvider, RlmConfig, RlmConfigBuilder, SessionModel,
+};
+pub use context::Context;
+pub use error::{Result, RlmError};
+pub use rlm::{
+    Query, RlmResponse, Running, SessionStatus, Surroundings, TerraphimRlm, become_vm_if_asked,
+};
+pub use schema::Schema;
+pub use ukernel_llm::{GenericLlmClient, ModelName, Price};
+pub use ukernel_sandbox::session::SnapshotInfo;
+pub use ukernel_sandbox::{ExecutionResult, SessionId, SnapshotId};

@@ -1,0 +1,185 @@
+//! Asking a model: reserved before, settled after, whatever becomes of it.
+
+use super::{Node, Run};
+use crate::ledger::{Amount, Exceeded, Ledger, Reservation, prompt_bound};
+use crate::trajectory::{FailedCall, ModelReply, Spent};
+use ukernel_llm::{
+    Cost, FailureKind, LlmError, Reply, Request, RequestDigest, Usage, estimate_tokens,
+};
+
+/// Why there is no reply.
+#[derive(Debug)]
+pub(crate) enum NoReply {
+    /// The budget does not suffice. Nothing was asked.
+    Exceeded(Exceeded),
+    /// The call failed.
+    Failed {
+        error: LlmError,
+        digest: RequestDigest,
+    },
+}
+
+impl NoReply {
+    /// What happened to the call, if there was one.
+    pub(crate) fn kind(&self) -> Option<FailureKind> {
+        match self {
+            Self::Failed { error, .. } => error.failure().map(|failure| failure.kind),
+            Self::Exceeded(_) => None,
+        }
+    }
+
+    /// For the trajectory.
+    pub(crate) fn failed_call(&self) -> Option<FailedCall> {
+        let Self::Failed { error, digest } = self else {
+            return None;
+        };
+        let failure = error.failure()?;
+        Some(FailedCall {
+            digest: *digest,
+            kind: failure.kind,
+            status: failure.status,
+            usage: failure.usage,
+            cost: failure.cost,
+        })
+    }
+}
+
+impl std::fmt::Display for NoReply {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exceeded(exceeded) => exceeded.fmt(out),
+            Self::Failed { error, .. } => error.fmt(out),
+        }
+    }
+}
+
+/// Bytes of all messages.
+pub(crate) fn prompt_bytes(request: &Request) -> u64 {
+    let lengths = request.messages.iter().map(|message| message.text.len());
+    lengths.map(|length| length as u64).sum()
+}
+
+impl Node {
+    /// Asks a model, as `sub_calls` of the budget's queries.
+    pub(crate) async fn ask(&self, request: &Request, sub_calls: u64) -> Result<Reply, NoReply> {
+        let bytes = prompt_bytes(request);
+        let want = self.run.bound(request, bytes, sub_calls);
+        let reservation = self.ledger.reserve(want).await.map_err(NoReply::Exceeded)?;
+        // The semaphore is never closed.
+        let _permit = self.run.permits.acquire().await;
+        let under_way = UnderWay::new(reservation, bytes, sub_calls);
+        let outcome = self.run.llm.complete(request, &self.cancel).await;
+        match outcome {
+            Ok(reply) => {
+                under_way.settle(Some(reply.usage), reply.cost);
+                Ok(reply)
+            }
+            Err(error) => {
+                let failure = error.failure();
+                under_way.settle(
+                    failure.and_then(|failure| failure.usage),
+                    failure.and_then(|failure| failure.cost),
+                );
+                let digest = request.digest();
+                Err(NoReply::Failed { error, digest })
+            }
+        }
+    }
+}
+
+impl Run {
+    /// The most that a call can use.
+    fn bound(&self, request: &Request, prompt_bytes: u64, sub_calls: u64) -> Amount {
+        let usage = Usage {
+            prompt_tokens: prompt_bound(prompt_bytes),
+            completion_tokens: request.max_tokens.map_or(0, u64::from),
+            is_estimated: true,
+        };
+        let price = self.price(&request.model);
+        Amount {
+            tokens: usage.total_tokens(),
+            micro_dollars: price.map_or(0, |price| price.of(&usage)),
+            sub_calls,
+        }
+    }
+}
+
+/// A call that has begun. If nobody waits for its end, its prompt was used all the same.
+struct UnderWay {
+    reservation: Option<Reservation>,
+    prompt_bytes: u64,
+    sub_calls: u64,
+}
+
+impl UnderWay {
+    fn new(reservation: Reservation, prompt_bytes: u64, sub_calls: u64) -> Self {
+        Self {
+            reservation: Some(reservation),
+            prompt_bytes,
+            sub_calls,
+        }
+    }
+
+    fn settle(mut self, usage: Option<Usage>, cost: Option<Cost>) {
+        self.end(usage, cost);
+    }
+
+    fn end(&mut self, usage: Option<Usage>, cost: Option<Cost>) {
+        let Some(reservation) = self.reservation.take() else {
+            return;
+        };
+        let used = usage.unwrap_or_default();
+        reservation.settle(&Spent {
+            prompt_tokens: used.prompt_tokens,
+            completion_tokens: used.completion_tokens,
+            estimated_calls: u64::from(used.is_estimated),
+            micro_dollars: cost.map_or(0, |cost| cost.micro_dollars),
+            calls_without_cost: u64::from(usage.is_some() && cost.is_none()),
+            model_calls: 1,
+            sub_calls: self.sub_calls,
+            ..Spent::default()
+        });
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let usage = Usage {
+            prompt_tokens: estimate_tokens(self.prompt_bytes),
+            completion_tokens: 0,
+            is_estimated: true,
+        };
+        self.end(Some(usage), None);
+    }
+}
+
+/// A reply, for the trajectory.
+pub(crate) fn recorded(request: &Request, reply: &Reply) -> ModelReply {
+    ModelReply {
+        model: reply.model.clone(),
+        digest: request.digest(),
+        reply_bytes: reply.text.len() as u64,
+        reply: Some(reply.text.clone()),
+        finish: reply.finish,
+        usage: reply.usage,
+        cost: reply.cost,
+        latency_ms: reply.latency.as_secs_f64() * 1e3,
+        attempts: reply.attempts,
+    }
+}
+
+/// What a budget that is used up means for the run.
+pub(crate) fn exceeded(exceeded: Exceeded, ledger: &Ledger) -> crate::RlmError {
+    let spent = ledger.spent();
+    match exceeded {
+        Exceeded::Tokens { limit, .. } => crate::RlmError::TokenBudgetExceeded {
+            used: spent.tokens(),
+            limit,
+        },
+        Exceeded::Money { limit, .. } => crate::RlmError::MoneyBudgetExceeded {
+            used: spent.micro_dollars,
+            limit,
+        },
+        Exceeded::SubCalls { limit } => crate::RlmError::SubCallBudgetExceeded { limit },
+    }
+}

@@ -1,0 +1,393 @@
+//! Following the commands of a reply.
+
+use super::validation::validate;
+use super::{Answer, Bridge, Node, asking};
+use crate::command::Command;
+use crate::trajectory::{CommandEnded, Event, Spent};
+use crate::{Result, RlmError};
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Instant;
+use ukernel_llm::{Message, Request};
+use ukernel_sandbox::{
+    ExecutionContext, ExecutionEnvironment, ExecutionResult, ExecutionStatus, SandboxError,
+};
+
+/// What came of a reply.
+pub(super) enum Followed {
+    /// The answer.
+    Answer(Answer),
+    /// What the model is told, and whether something failed.
+    Told { text: String, failed: bool },
+}
+
+/// What came of one command.
+struct Told {
+    text: String,
+    failed: bool,
+}
+
+impl Told {
+    fn well(text: String) -> Self {
+        Self {
+            text,
+            failed: false,
+        }
+    }
+
+    fn badly(text: String) -> Self {
+        Self { text, failed: true }
+    }
+}
+
+/// Follows commands in their order, up to an answer or the first that fails.
+pub(super) async fn follow(node: &Arc<Node>, commands: Vec<Command>) -> Result<Followed> {
+    let count = commands.len();
+    let mut text = String::new();
+    let mut has_run = false;
+    for (at, command) in commands.into_iter().enumerate() {
+        let told = match command {
+            // What it says was written before the output was seen.
+            Command::Final(_) if has_run => Told::well(
+                "Your FINAL was not taken, because it was written before the output above. If it \
+                 still holds, give it again."
+                    .to_owned(),
+            ),
+            Command::Final(answer) => match node.offer(answer, None) {
+                Ok(()) => Told::well(String::new()),
+                Err(reason) => Told::badly(format!("FINAL was not taken: {reason}.")),
+            },
+            Command::FinalVariable(name) => {
+                run(node, "python", &format!("FINAL_VAR({name:?})")).await?
+            }
+            Command::Code(code) => run(node, "python", &code.source).await?,
+            Command::Run(command) => run(node, "bash", &command.source).await?,
+            Command::QueryLlm(query) => ask(node, query.prompt).await,
+            Command::Snapshot(name) => snapshot(node, &name).await?,
+            Command::Rollback(name) => rollback(node, &name).await?,
+        };
+        has_run = true;
+        if let Some(answer) = node.take_answer() {
+            return Ok(Followed::Answer(answer));
+        }
+        if let Some(reason) = node.hopeless() {
+            return Err(RlmError::AnswerDoesNotFit { reason });
+        }
+        if count > 1 {
+            let _ = writeln!(text, "[{} of {count}]", at + 1);
+        }
+        text.push_str(&told.text);
+        text.push('\n');
+        if told.failed {
+            if at + 1 < count {
+                let _ = writeln!(text, "[the {} behind it were not run]", count - at - 1);
+            }
+            return Ok(Followed::Told { text, failed: true });
+        }
+    }
+    Ok(Followed::Told {
+        text,
+        failed: false,
+    })
+}
+
+/// Runs code or a shell command, if it speaks of what is known.
+async fn run(node: &Arc<Node>, kind: &str, source: &str) -> Result<Told> {
+    if let Some(advice) = validate(node, kind == "bash", source)? {
+        return Ok(Told::badly(advice));
+    }
+    let trajectory = &node.run.trajectory;
+    trajectory.add(
+        node.id,
+        Event::CommandStarted {
+            step: node.step(),
+            kind: kind.to_owned(),
+            bytes: source.len() as u64,
+            source: Some(source.to_owned()),
+        },
+    );
+    trajectory.check()?;
+    let began = Instant::now();
+    let executed = execute(node, kind == "bash", source).await;
+    let total_ms = began.elapsed().as_secs_f64() * 1e3;
+    let (ended, told) = describe(node, executed, total_ms)?;
+    let bytes = ended.stdout_bytes + ended.stderr_bytes;
+    node.run.count_output(bytes);
+    node.ledger.note(&Spent {
+        output_bytes: bytes,
+        ..Spent::default()
+    });
+    trajectory.add(node.id, Event::CommandEnded(ended));
+    Ok(told)
+}
+
+/// Executes in the node's session, with its bridge open meanwhile.
+pub(super) async fn execute(
+    node: &Arc<Node>,
+    is_shell: bool,
+    source: &str,
+) -> Result<ExecutionResult, SandboxError> {
+    let bridge = Bridge::open(node);
+    let config = &node.run.config;
+    let now = Instant::now();
+    // What is left to do behind the last call has what is left.
+    let until = if now < node.run.last_call() {
+        node.run.last_call()
+    } else {
+        node.run.deadline()
+    };
+    let left = until.saturating_duration_since(now);
+    let limit = std::time::Duration::from_millis(config.execution_timeout_ms);
+    let context = ExecutionContext {
+        timeout: Some(limit.min(left)),
+        cancellation: Some(node.cancel.clone()),
+        inline_output_bytes: Some(config.max_prompt_output_bytes),
+        calls: Some(bridge.calls()),
+        name: Some(format!("<step {}>", node.step())),
+        ..ExecutionContext::default()
+    };
+    if is_shell {
+        node.session.execute_command(source, &context).await
+    } else {
+        node.session.execute_code(source, &context).await
+    }
+}
+
+/// What came of an execution, for the trajectory and for the model.
+fn describe(
+    node: &Node,
+    executed: Result<ExecutionResult, SandboxError>,
+    total_ms: f64,
+) -> Result<(CommandEnded, Told)> {
+    let mut ended = CommandEnded {
+        step: node.step(),
+        status: "ok".to_owned(),
+        ok: true,
+        stdout_bytes: 0,
+        stderr_bytes: 0,
+        files: Vec::new(),
+        stdout: None,
+        stderr: None,
+        value: None,
+        run_ms: 0.0,
+        total_ms,
+    };
+    let (output, note) = match executed {
+        Ok(result) => {
+            ended.run_ms = result.run_ms;
+            ended.ok = result.is_success();
+            ended.status = match &result.status {
+                ExecutionStatus::Exited { code: 0 } => "ok".to_owned(),
+                ExecutionStatus::Exited { code } => format!("exit {code}"),
+                ExecutionStatus::Exception { exception, .. } => exception.clone(),
+                ExecutionStatus::Interrupted => "interrupted".to_owned(),
+            };
+            ended.value = result
+                .value
+                .map(|value| clip(value, node.run.config.max_prompt_output_bytes));
+            let mut note = String::new();
+            for file in &result.files {
+                let _ = writeln!(
+                    note,
+                    "[{} was {} bytes, of which the first are shown; all of it is in {}]",
+                    file.stream, file.bytes, file.path
+                );
+                ended.files.push(file.path.clone());
+            }
+            if let Some(error) = result.checkpoint_error {
+                let message = format!("the state before this command was not kept: {error}");
+                node.run.trajectory.add(node.id, Event::Warned { message });
+            }
+            (result.output, note)
+        }
+        Err(SandboxError::TimeLimit {
+            limit,
+            output,
+            standing,
+        }) => {
+            ended.ok = false;
+            ended.status = "time limit".to_owned();
+            (
+                *output,
+                format!("[It was ended after {limit:?}, the time limit; {standing}.]"),
+            )
+        }
+        Err(SandboxError::VmLost {
+            reason,
+            output,
+            standing,
+        }) => {
+            ended.ok = false;
+            ended.status = "VM lost".to_owned();
+            (
+                *output,
+                format!("[The REPL was lost: {reason}; {standing}.]"),
+            )
+        }
+        Err(error) => return Err(RlmError::of_sandbox(error, node.session.id())),
+    };
+    let mut text = String::new();
+    section(&mut text, "Output:", &output.stdout);
+    section(&mut text, "Standard error:", &output.stderr);
+    section(
+        &mut text,
+        "Value:",
+        ended.value.as_deref().unwrap_or_default(),
+    );
+    text.push_str(&note);
+    if text.is_empty() {
+        text.push_str("(no output)");
+    }
+    if !ended.ok {
+        let _ = write!(text, "\nIt failed: {}.", ended.status);
+    }
+    ended.stdout_bytes = output.stdout.len() as u64;
+    ended.stderr_bytes = output.stderr.len() as u64;
+    ended.stdout = Some(output.stdout);
+    ended.stderr = Some(output.stderr);
+    let failed = !ended.ok;
+    Ok((ended, Told { text, failed }))
+}
+
+fn section(text: &mut String, title: &str, content: &str) {
+    if !content.is_empty() {
+        let _ = write!(text, "{title}\n{}\n", content.trim_end_matches('\n'));
+    }
+}
+
+fn clip(mut text: String, most: usize) -> String {
+    if text.len() > most {
+        let mut end = most;
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        let length = text.len();
+        text.truncate(end);
+        let _ = write!(text, "... ({length} bytes)");
+    }
+    text
+}
+
+/// A flat query that the model asked for without code.
+async fn ask(node: &Arc<Node>, prompt: String) -> Told {
+    let config = &node.run.config;
+    let mut request = Request::new(node.run.sub_model.clone(), vec![Message::user(prompt)]);
+    request.max_tokens = Some(config.max_sub_reply_tokens);
+    request.temperature = config.temperature;
+    let call = node.run.next_call();
+    let trajectory = &node.run.trajectory;
+    match node.ask(&request, 1).await {
+        Ok(reply) => {
+            let reply_event = Event::QueryReplied {
+                call,
+                item: 0,
+                prompt_bytes: asking::prompt_bytes(&request),
+                prompt: request.messages.first().map(|message| message.text.clone()),
+                reply: asking::recorded(&request, &reply),
+            };
+            trajectory.add(node.id, reply_event);
+            Told::well(format!(
+                "Reply:\n{}",
+                clip(reply.text, config.max_prompt_output_bytes)
+            ))
+        }
+        Err(error) => {
+            let failed = error.failed_call();
+            let error = error.to_string();
+            trajectory.add(
+                node.id,
+                Event::QueryFailed {
+                    call,
+                    item: 0,
+                    error: error.clone(),
+                    failed,
+                },
+            );
+            Told::badly(format!("The query failed: {error}"))
+        }
+    }
+}
+
+async fn snapshot(node: &Arc<Node>, name: &str) -> Result<Told> {
+    noted(node, "snapshot", name, async {
+        node.session.create_snapshot(name).await.map(|_| ())
+    })
+    .await
+}
+
+async fn rollback(node: &Arc<Node>, name: &str) -> Result<Told> {
+    noted(node, "rollback", name, async {
+        let id = node.session.find_snapshot(name).await?;
+        node.session.restore_snapshot(&id).await
+    })
+    .await
+}
+
+/// Does something with the session's state, and writes it down.
+async fn noted(
+    node: &Arc<Node>,
+    kind: &str,
+    name: &str,
+    doing: impl Future<Output = Result<(), SandboxError>>,
+) -> Result<Told> {
+    let trajectory = &node.run.trajectory;
+    trajectory.add(
+        node.id,
+        Event::CommandStarted {
+            step: node.step(),
+            kind: kind.to_owned(),
+            bytes: name.len() as u64,
+            source: Some(name.to_owned()),
+        },
+    );
+    let began = Instant::now();
+    let done = doing.await;
+    let total_ms = began.elapsed().as_secs_f64() * 1e3;
+    let told = match &done {
+        Ok(()) => Told::well(format!("The {kind} is done.")),
+        Err(error @ (SandboxError::SessionEnded(_) | SandboxError::Damaged { .. })) => {
+            return Err(RlmError::InternalError {
+                message: error.to_string(),
+            });
+        }
+        Err(error) => Told::badly(format!("The {kind} failed: {error}.")),
+    };
+    trajectory.add(
+        node.id,
+        Event::CommandEnded(CommandEnded {
+            step: node.step(),
+            status: done
+                .as_ref()
+                .map_or_else(ToString::to_string, |()| "ok".to_owned()),
+            ok: done.is_ok(),
+            stdout_bytes: 0,
+            stderr_bytes: 0,
+            files: Vec::new(),
+            stdout: None,
+            stderr: None,
+            value: None,
+            run_ms: total_ms,
+            total_ms,
+        }),
+    );
+    Ok(told)
+}
+
+/// Runs what a caller asks for, outside of any loop.
+pub(crate) async fn execute_directly(
+    node: &Arc<Node>,
+    is_shell: bool,
+    source: &str,
+) -> Result<ExecutionResult, SandboxError> {
+    let bridge = Bridge::open(node);
+    let context = ExecutionContext {
+        cancellation: Some(node.cancel.clone()),
+        calls: Some(bridge.calls()),
+        ..ExecutionContext::default()
+    };
+    if is_shell {
+        node.session.execute_command(source, &context).await
+    } else {
+        node.session.execute_code(source, &context).await
+    }
+}

@@ -1,0 +1,34 @@
+//! The query loop: a node of a run asks a model for a step, follows it, and tells the model what
+//! came of it, until there is an answer.
+
+mod asking;
+mod best;
+mod bridge;
+mod commands;
+mod conversation;
+mod node;
+mod prompt;
+mod queries;
+mod run;
+mod steps;
+mod validation;
+
+use bridge::Bridge;
+pub(crate) use commands::execute_directly;
+pub(crate) use node::{Node, NodeParts};
+pub(crate) use run::{Run, RunParts};
+pub(crate) use steps::{BEGIN, answer, outcome_of, spent};
+pub(crate) use validation::validate_directly;
+
+use serde_json::Value;
+
+/// What a node came to.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Answer {
+    /// The answer.
+    pub(crate) text: String,
+    /// Its value, where it was given as one or a schema asks for one.
+    pub(crate) value: Option<Value>,
+    /// Why it is only the best there was, if it is.
+    pub(crate) partial: Option<String>,
+}

@@ -1,0 +1,145 @@
+//! A node: one question, its session, its slice of the budget.
+
+use super::{Answer, Run};
+use crate::context::Context;
+use crate::ledger::Ledger;
+use crate::schema::Schema;
+use serde_json::Value;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio_util::sync::CancellationToken;
+use ukernel_kg::Attempts;
+use ukernel_sandbox::environment::SessionToken;
+use ukernel_sandbox::session::Session;
+
+/// How often an answer that does not fit its schema may be given again.
+const SCHEMA_RETRIES: u32 = 1;
+
+/// What a node is made of.
+pub(crate) struct NodeParts {
+    pub(crate) id: u32,
+    pub(crate) depth: u32,
+    pub(crate) run: Arc<Run>,
+    pub(crate) ledger: Ledger,
+    pub(crate) session: Session,
+    pub(crate) context: Context,
+    pub(crate) question: String,
+    pub(crate) schema: Option<Schema>,
+    pub(crate) token: SessionToken,
+    pub(crate) cancel: CancellationToken,
+    /// What the validator remembers of the session.
+    pub(crate) attempts: Arc<Mutex<Attempts>>,
+}
+
+/// A node.
+pub(crate) struct Node {
+    parts: NodeParts,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    step: u32,
+    is_long: bool,
+    answer: Option<Answer>,
+    misfits: u32,
+    /// What the last answer that did not fit lacked, when there will be no other.
+    hopeless: Option<String>,
+}
+
+impl std::ops::Deref for Node {
+    type Target = NodeParts;
+
+    fn deref(&self) -> &NodeParts {
+        &self.parts
+    }
+}
+
+impl Node {
+    pub(crate) fn new(parts: NodeParts) -> Self {
+        Self {
+            parts,
+            state: Mutex::default(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes whether its context is so long that it has to be looked at first.
+    pub(crate) fn set_long(&self, is_long: bool) {
+        self.state().is_long = is_long;
+    }
+
+    pub(crate) fn begin_step(&self, step: u32) {
+        self.state().step = step;
+    }
+
+    pub(crate) fn step(&self) -> u32 {
+        self.state().step
+    }
+
+    /// Takes an answer, or says why not: for the model to read.
+    pub(crate) fn offer(&self, text: String, value: Option<Value>) -> Result<(), String> {
+        let most = self.run.config.max_answer_bytes;
+        if text.len() > most {
+            return Err(format!(
+                "the answer has {} bytes, and may have {most}: shorten it",
+                text.len()
+            ));
+        }
+        if text.trim().is_empty() {
+            return Err("the answer is empty".to_owned());
+        }
+        let mut state = self.state();
+        if state.is_long && state.step == 1 {
+            return Err(
+                "this is the first step, and the context is long: look at what your code prints \
+                 before you answer"
+                    .to_owned(),
+            );
+        }
+        let value = match &self.schema {
+            None => value,
+            Some(schema) => match fit(schema, &text, value) {
+                Ok(value) => Some(value),
+                Err(reason) => {
+                    state.misfits += 1;
+                    if state.misfits > SCHEMA_RETRIES {
+                        state.hopeless = Some(reason.clone());
+                    }
+                    return Err(format!("the answer does not fit its JSON schema: {reason}"));
+                }
+            },
+        };
+        state.answer = Some(Answer {
+            text,
+            value,
+            partial: None,
+        });
+        Ok(())
+    }
+
+    /// The answer that was taken.
+    pub(crate) fn take_answer(&self) -> Option<Answer> {
+        self.state().answer.take()
+    }
+
+    /// What the last answer lacked, if it was the last that could be given.
+    pub(crate) fn hopeless(&self) -> Option<String> {
+        self.state().hopeless.clone()
+    }
+}
+
+/// The value of an answer: as it was given, or what its text stands for.
+fn fit(schema: &Schema, text: &str, value: Option<Value>) -> Result<Value, String> {
+    match value.filter(|value| !value.is_string()) {
+        Some(value) => schema.check(&value).map(|()| value),
+        None => {
+            let plain = Value::from(text);
+            schema
+                .read(text)
+                .or_else(|reason| schema.check(&plain).map(|()| plain).map_err(|_| reason))
+        }
+    }
+}

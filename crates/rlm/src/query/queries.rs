@@ -1,0 +1,290 @@
+//! Queries of running code: flat ones to a model, recursive ones to nodes of their own.
+
+use super::asking::{NoReply, prompt_bytes, recorded};
+use super::{Node, NodeParts, answer};
+use crate::RlmError;
+use crate::context::Context;
+use crate::ledger::Slice;
+use crate::schema::Schema;
+use crate::session::new_token;
+use crate::trajectory::Event;
+use futures_util::{StreamExt, stream};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use ukernel_llm::{Message, Request};
+use ukernel_sandbox::environment::CallResult;
+use ukernel_sandbox::session::Create;
+
+/// Tokens with which a node can do anything at all.
+const LEAST_TOKENS: u64 = 2_000;
+
+/// `query_llm`, `query_llm_batched`.
+#[derive(Deserialize)]
+pub(super) struct Flat {
+    pub(super) prompts: Vec<String>,
+    schema: Option<Value>,
+}
+
+/// `rlm_query`, `rlm_query_batched`.
+#[derive(Deserialize)]
+pub(super) struct Recursive {
+    pub(super) queries: Vec<Query>,
+    schema: Option<Value>,
+    budget_tokens: Option<u64>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Query {
+    prompt: String,
+    context: Option<String>,
+}
+
+/// What became of one query.
+type Item = Result<Value, String>;
+
+fn answer_of(items: Vec<Item>) -> CallResult {
+    let items: Vec<Value> = items
+        .into_iter()
+        .map(|item| match item {
+            Ok(value) => json!({"value": value}),
+            Err(error) => json!({"error": error}),
+        })
+        .collect();
+    Ok(json!({"results": items}).to_string().into_bytes())
+}
+
+fn compile(schema: Option<Value>) -> Result<Option<Schema>, String> {
+    let schema = schema.map(Schema::new).transpose();
+    schema.map_err(|error| error.to_string())
+}
+
+fn check_count(node: &Node, count: usize) -> Result<(), String> {
+    let most = node.run.config.max_batch;
+    if count > most {
+        return Err(format!("{count} queries at once, and there may be {most}"));
+    }
+    Ok(())
+}
+
+impl Flat {
+    /// Asks for all of them, side by side, and answers in their order.
+    pub(super) async fn answer(self, node: &Arc<Node>, call: u32) -> CallResult {
+        check_count(node, self.prompts.len())?;
+        let schema = compile(self.schema)?;
+        let schema = schema.as_ref();
+        let asking = self.prompts.into_iter().enumerate();
+        let asking = asking.map(|(item, prompt)| async move {
+            let item = u32::try_from(item).unwrap_or(u32::MAX);
+            flat(node, call, item, prompt, schema).await
+        });
+        let items = stream::iter(asking)
+            .buffered(node.run.config.max_parallel_calls)
+            .collect()
+            .await;
+        answer_of(items)
+    }
+}
+
+/// One flat query; with a schema, a reply that does not fit is asked for once more.
+async fn flat(
+    node: &Arc<Node>,
+    call: u32,
+    item: u32,
+    prompt: String,
+    schema: Option<&Schema>,
+) -> Item {
+    let config = &node.run.config;
+    let mut request = Request::new(node.run.sub_model.clone(), vec![Message::user(prompt)]);
+    request.max_tokens = Some(config.max_sub_reply_tokens);
+    request.temperature = config.temperature;
+    if let Some(schema) = schema {
+        request.json_schema = Some(schema.document().clone());
+        if let Some(message) = request.messages.last_mut() {
+            message.text.push_str(&format!(
+                "\n\nReply with JSON that follows this schema, and nothing else:\n{}",
+                schema.document()
+            ));
+        }
+    }
+    let reply = query(node, call, item, &request).await?;
+    let Some(schema) = schema else {
+        return Ok(Value::from(reply));
+    };
+    match schema.read(&reply) {
+        Ok(value) => Ok(value),
+        Err(reason) => {
+            request.messages.push(Message::assistant(reply));
+            request.messages.push(Message::user(format!(
+                "That does not fit the schema: {reason}. Reply with JSON that does, and nothing else."
+            )));
+            let reply = query(node, call, item, &request).await?;
+            schema
+                .read(&reply)
+                .map_err(|reason| format!("the reply does not fit the schema: {reason}"))
+        }
+    }
+}
+
+/// Asks once, and writes it down.
+async fn query(
+    node: &Arc<Node>,
+    call: u32,
+    item: u32,
+    request: &Request,
+) -> Result<String, String> {
+    let asked = node.ask(request, 1).await;
+    let trajectory = &node.run.trajectory;
+    match asked {
+        Ok(reply) => {
+            let prompt = request.messages.iter().map(|message| message.text.as_str());
+            trajectory.add(
+                node.id,
+                Event::QueryReplied {
+                    call,
+                    item,
+                    prompt_bytes: prompt_bytes(request),
+                    prompt: Some(prompt.collect::<Vec<_>>().join("\n\n")),
+                    reply: recorded(request, &reply),
+                },
+            );
+            Ok(reply.text)
+        }
+        Err(error) => Err(failed(node, call, item, &error)),
+    }
+}
+
+fn failed(node: &Node, call: u32, item: u32, error: &NoReply) -> String {
+    let text = error.to_string();
+    node.run.trajectory.add(
+        node.id,
+        Event::QueryFailed {
+            call,
+            item,
+            error: text.clone(),
+            failed: error.failed_call(),
+        },
+    );
+    text
+}
+
+impl Recursive {
+    /// Has nodes of their own answer all of them, side by side, each with a slice of this node's
+    /// budget.
+    pub(super) async fn answer(self, node: &Arc<Node>, call: u32) -> CallResult {
+        let count = self.queries.len();
+        check_count(node, count)?;
+        let schema = compile(self.schema)?;
+        let depth = node.depth + 1;
+        let limit = node.run.config.max_recursion_depth;
+        if depth > limit {
+            return Err(RlmError::RecursionLimitExceeded { depth, limit }.to_string());
+        }
+        let slices = node
+            .ledger
+            .slices(count, self.budget_tokens, LEAST_TOKENS)
+            .map_err(|exceeded| format!("{exceeded}: too little is left for {count} nodes"))?;
+        let answering = self.queries.into_iter().zip(slices).enumerate();
+        let answering = answering.map(|(item, (query, slice))| {
+            let schema = schema.clone();
+            let item = u32::try_from(item).unwrap_or(u32::MAX);
+            async move {
+                let answered = child(node, (call, item), query, schema, slice).await;
+                answered.map_err(|error| {
+                    let error = error.to_string();
+                    node.run.trajectory.add(
+                        node.id,
+                        Event::QueryFailed {
+                            call,
+                            item,
+                            error: error.clone(),
+                            failed: None,
+                        },
+                    );
+                    error
+                })
+            }
+        });
+        let items = stream::iter(answering)
+            .buffered(node.run.config.max_parallel_calls)
+            .collect()
+            .await;
+        answer_of(items)
+    }
+}
+
+/// A node for one query. Its session ends with it, also if nobody waits for it any more.
+async fn child(
+    parent: &Arc<Node>,
+    call: (u32, u32),
+    query: Query,
+    schema: Option<Schema>,
+    slice: Slice,
+) -> Result<Value, RlmError> {
+    let run = &parent.run;
+    let create = Create {
+        name: None,
+        owner: run.owner,
+    };
+    let session =
+        run.sessions
+            .create(create)
+            .await
+            .map_err(|error| RlmError::VmAllocationFailed {
+                reason: error.to_string(),
+            })?;
+    let ends = EndOfSession(session.clone(), run.sessions.clone());
+    // One query of this call's budget is the node itself.
+    slice.ledger().note(&crate::trajectory::Spent {
+        sub_calls: 1,
+        ..Default::default()
+    });
+    let context = match query.context {
+        Some(text) => Context::text("context", text),
+        None => Context::default(),
+    };
+    let node = Arc::new(Node::new(NodeParts {
+        id: run.next_node(),
+        depth: parent.depth + 1,
+        run: Arc::clone(run),
+        ledger: slice.ledger().clone(),
+        session,
+        context,
+        question: query.prompt,
+        schema,
+        token: new_token(),
+        cancel: parent.cancel.child_token(),
+        attempts: Arc::default(),
+    }));
+    let _cancel = node.cancel.clone().drop_guard();
+    let answered = Box::pin(answer(&node, Some((parent.id, call)))).await;
+    drop(ends);
+    drop(slice);
+    let answered = answered?;
+    let value = answered.value.filter(|_| node.schema.is_some());
+    Ok(value.unwrap_or_else(|| {
+        Value::from(match answered.partial {
+            Some(why) => format!("[partial answer: {why}] {}", answered.text),
+            None => answered.text,
+        })
+    }))
+}
+
+/// Destroys a session when it is dropped: its VM at once, the rest behind.
+struct EndOfSession(
+    ukernel_sandbox::session::Session,
+    ukernel_sandbox::session::SessionManager,
+);
+
+impl Drop for EndOfSession {
+    fn drop(&mut self) {
+        self.0.token().cancel();
+        let (session, sessions) = (self.0.clone(), self.1.clone());
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                // What is left of its folder is swept with the run's.
+                let _ = sessions.destroy(&session).await;
+            });
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! A run: what all of its nodes share.
+
+use crate::RlmConfig;
+use crate::trajectory::Trajectory;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use ukernel_kg::KnowledgeGraphValidator;
+use ukernel_llm::{GenericLlmClient, ModelName, Price};
+use ukernel_sandbox::session::SessionManager;
+
+/// Part of the time that is kept for a last answer, and its most.
+const LAST_PART: u32 = 10;
+const LAST_MOST: Duration = Duration::from_secs(30);
+
+/// What a run is made of.
+pub(crate) struct RunParts {
+    pub(crate) config: Arc<RlmConfig>,
+    pub(crate) llm: Arc<dyn GenericLlmClient>,
+    pub(crate) model: ModelName,
+    pub(crate) sub_model: ModelName,
+    pub(crate) sessions: SessionManager,
+    pub(crate) owner: u32,
+    pub(crate) kg: Option<Arc<Mutex<KnowledgeGraphValidator>>>,
+    pub(crate) trajectory: Trajectory,
+    pub(crate) max_wall_clock: Duration,
+    pub(crate) cancel: CancellationToken,
+}
+
+/// A run.
+pub(crate) struct Run {
+    parts: RunParts,
+    began: Instant,
+    /// Model calls that may begin.
+    pub(crate) permits: Semaphore,
+    next_node: AtomicU32,
+    next_call: AtomicU32,
+    output_bytes: AtomicU64,
+}
+
+impl std::ops::Deref for Run {
+    type Target = RunParts;
+
+    fn deref(&self) -> &RunParts {
+        &self.parts
+    }
+}
+
+impl Run {
+    pub(crate) fn new(parts: RunParts) -> Self {
+        Self {
+            began: Instant::now(),
+            permits: Semaphore::new(parts.config.max_parallel_calls),
+            next_node: AtomicU32::new(0),
+            next_call: AtomicU32::new(1),
+            output_bytes: AtomicU64::new(0),
+            parts,
+        }
+    }
+
+    pub(crate) fn next_node(&self) -> u32 {
+        self.next_node.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn next_call(&self) -> u32 {
+        self.next_call.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// When everything ends.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.began + self.max_wall_clock
+    }
+
+    /// When a last answer is asked for.
+    pub(crate) fn last_call(&self) -> Instant {
+        self.deadline() - (self.max_wall_clock / LAST_PART).min(LAST_MOST)
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Counts output of commands; `false` when it is more than the run may have.
+    pub(crate) fn count_output(&self, bytes: u64) -> bool {
+        let before = self.output_bytes.fetch_add(bytes, Ordering::Relaxed);
+        before.saturating_add(bytes) <= self.config.max_total_output_bytes
+    }
+
+    /// Whether commands may have more output.
+    pub(crate) fn has_output_left(&self) -> bool {
+        self.output_bytes.load(Ordering::Relaxed) < self.config.max_total_output_bytes
+    }
+
+    /// The configured price of a model.
+    pub(crate) fn price(&self, model: &ModelName) -> Option<Price> {
+        self.config.prices.get(&model.to_string()).copied()
+    }
+}

@@ -1,0 +1,293 @@
+//! The loop of one node.
+
+use super::asking::{self, NoReply, prompt_bytes, recorded};
+use super::best::{Limit, best_answer};
+use super::commands::{Followed, execute, follow};
+use super::conversation::Conversation;
+use super::{Answer, Node, prompt};
+use crate::command::{Parsed, parse};
+use crate::trajectory::{ContextShape, Event, NodeStarted, Outcome, Spent};
+use crate::{Result, RlmError};
+use std::sync::Arc;
+use std::time::Instant;
+use ukernel_llm::{FailureKind, Reply, Request};
+
+/// Loads the context and describes it.
+pub(crate) const BEGIN: &str = "import rlm; rlm.begin()";
+
+/// Answers a node's question, and writes down that it began and how it ended.
+pub(crate) async fn answer(
+    node: &Arc<Node>,
+    asked_by: Option<(u32, (u32, u32))>,
+) -> Result<Answer> {
+    let deadline = tokio::time::Instant::from_std(node.run.deadline());
+    let answered = tokio::select! {
+        biased;
+        () = node.cancel.cancelled() => Err(RlmError::Cancelled),
+        () = tokio::time::sleep_until(deadline) => Err(out_of_time(node)),
+        answered = go(node, asked_by) => answered,
+    };
+    // What still runs in its VM ends with it.
+    node.cancel.cancel();
+    let outcome = outcome_of(&answered);
+    let spent = spent(node);
+    node.run
+        .trajectory
+        .add(node.id, Event::NodeEnded { outcome, spent });
+    answered
+}
+
+/// What a node and its children used until now.
+pub(crate) fn spent(node: &Node) -> Spent {
+    Spent {
+        elapsed_ms: node.run.elapsed().as_secs_f64() * 1e3,
+        ..node.ledger.spent()
+    }
+}
+
+/// How it ended, for the trajectory.
+pub(crate) fn outcome_of(answered: &Result<Answer>) -> Outcome {
+    match answered {
+        Ok(answer) => Outcome::Answered {
+            answer_bytes: answer.text.len() as u64,
+            answer: Some(answer.text.clone()),
+            partial: answer.partial.clone(),
+        },
+        Err(error) => Outcome::Failed {
+            error: error.to_string(),
+        },
+    }
+}
+
+pub(super) fn out_of_time(node: &Node) -> RlmError {
+    let ms = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    RlmError::TimeBudgetExceeded {
+        elapsed_ms: ms(node.run.elapsed()),
+        limit_ms: ms(node.run.max_wall_clock),
+    }
+}
+
+async fn go(node: &Arc<Node>, asked_by: Option<(u32, (u32, u32))>) -> Result<Answer> {
+    let context = load(node, asked_by).await?;
+    let config = &node.run.config;
+    let can_recurse = node.depth < config.max_recursion_depth;
+    let schema = node
+        .schema
+        .as_ref()
+        .map(|schema| schema.document().to_string());
+    let rules = prompt::system(&context, can_recurse, schema.as_deref());
+    let mut talk = Conversation::begin(rules, &node.question);
+    super::best::keep_for_last(node);
+    let mut errors = 0;
+    for step in 1..config.max_iterations {
+        node.begin_step(step);
+        node.run.trajectory.check()?;
+        if let Some(limit) = near(node, errors) {
+            return best_answer(node, &talk, limit).await;
+        }
+        compact(node, &mut talk);
+        let reply = match ask(node, &mut talk).await {
+            Ok(reply) => reply,
+            Err(NoReply::Exceeded(exceeded)) => {
+                return best_answer(node, &talk, Limit::Budget(exceeded)).await;
+            }
+            Err(no_reply) => {
+                let Some(advice) = advice(no_reply.kind()) else {
+                    return Err(error_of(no_reply));
+                };
+                errors += 1;
+                correct(node, &mut talk, advice.to_owned());
+                continue;
+            }
+        };
+        talk.replied(&reply.text);
+        match parse(&reply.text) {
+            Parsed::Correction(reason) => {
+                errors += 1;
+                correct(node, &mut talk, reason);
+            }
+            Parsed::Commands(commands) => match follow(node, commands).await? {
+                Followed::Answer(answer) => return Ok(answer),
+                Followed::Told { text, failed } => {
+                    errors = if failed { errors + 1 } else { 0 };
+                    talk.tell(&text);
+                }
+            },
+        }
+    }
+    node.begin_step(config.max_iterations);
+    let limit = match near(node, errors) {
+        Some(limit) => limit,
+        None => Limit::Steps(config.max_iterations),
+    };
+    best_answer(node, &talk, limit).await
+}
+
+/// Has the VM load the context. From then on its state is kept.
+async fn load(node: &Arc<Node>, asked_by: Option<(u32, (u32, u32))>) -> Result<ContextShape> {
+    let began = Instant::now();
+    let loaded = execute(node, false, BEGIN).await;
+    let loaded = loaded.map_err(|error| RlmError::of_sandbox(error, node.session.id()))?;
+    let (stdout, stderr) = (loaded.output.stdout.as_str(), &loaded.output.stderr);
+    if !loaded.is_success() {
+        let last = stderr.lines().last().unwrap_or_default();
+        return Err(RlmError::Context(format!(
+            "the context cannot be loaded: {last}. hint: name less, or raise memory_mib"
+        )));
+    }
+    let shape = match loaded.files.first() {
+        // A description of thousands of files is long.
+        Some(file) => {
+            let text = node.session.get_file(&file.path).await;
+            text.map_err(|error| RlmError::of_sandbox(error, node.session.id()))?
+        }
+        None => stdout.as_bytes().to_vec(),
+    };
+    let context: ContextShape = serde_json::from_slice(&shape).map_err(RlmError::internal)?;
+    let length: u64 = context.parts.iter().map(|part| part.length).sum();
+    node.set_long(length >= node.run.config.long_context_chars);
+    // Without one there is nothing to go back to when a command is ended.
+    if !node.run.config.checkpoint_enabled {
+        let kept = node.session.checkpoint().await;
+        kept.map_err(|error| RlmError::of_sandbox(error, node.session.id()))?;
+    }
+    node.run.trajectory.add(
+        node.id,
+        Event::NodeStarted(NodeStarted {
+            parent: asked_by.map(|(parent, _)| parent),
+            call: asked_by.map(|(_, call)| call),
+            depth: node.depth,
+            session: node.session.id().to_string(),
+            question_bytes: node.question.len() as u64,
+            question: Some(node.question.clone()),
+            context: context.clone(),
+            load_ms: began.elapsed().as_secs_f64() * 1e3,
+            max_tokens: node.ledger.limit().tokens,
+        }),
+    );
+    Ok(context)
+}
+
+/// Why there should be no more steps, if so.
+fn near(node: &Node, errors: u32) -> Option<Limit> {
+    let config = &node.run.config;
+    if Instant::now() >= node.run.last_call() {
+        return Some(Limit::Time);
+    }
+    if errors >= config.max_consecutive_errors {
+        return Some(Limit::Errors(errors));
+    }
+    if !node.run.has_output_left() {
+        return Some(Limit::Output(config.max_total_output_bytes));
+    }
+    None
+}
+
+fn compact(node: &Node, talk: &mut Conversation) {
+    let most = node.run.config.compaction_tokens;
+    let before = talk.tokens();
+    if before <= most {
+        return;
+    }
+    // Down to half, so that it is not done again after every step.
+    talk.compact(most / 2);
+    node.run.trajectory.add(
+        node.id,
+        Event::Compacted {
+            step: node.step(),
+            tokens_before: before,
+            tokens_after: talk.tokens(),
+        },
+    );
+}
+
+/// Asks the model for a step.
+async fn ask(node: &Arc<Node>, talk: &mut Conversation) -> Result<Reply, NoReply> {
+    let config = &node.run.config;
+    let mut request = Request::new(node.run.model.clone(), talk.messages().to_vec());
+    request.max_tokens = Some(config.max_reply_tokens);
+    request.temperature = config.temperature;
+    step(node, &request, talk.take_new()).await
+}
+
+/// Asks a model for a node's next step, and writes it down.
+pub(super) async fn step(
+    node: &Arc<Node>,
+    request: &Request,
+    new_messages: Vec<ukernel_llm::Message>,
+) -> Result<Reply, NoReply> {
+    let trajectory = &node.run.trajectory;
+    let step = node.step();
+    trajectory.add(
+        node.id,
+        Event::ModelAsked {
+            step,
+            prompt_bytes: prompt_bytes(request),
+            new_messages: Some(new_messages),
+        },
+    );
+    let asked = node.ask(request, 0).await;
+    match &asked {
+        Ok(reply) => {
+            node.ledger.note(&Spent {
+                steps: 1,
+                ..Spent::default()
+            });
+            let reply = recorded(request, reply);
+            trajectory.add(node.id, Event::ModelReplied { step, reply });
+        }
+        Err(no_reply) => trajectory.add(
+            node.id,
+            Event::ModelFailed {
+                step,
+                error: no_reply.to_string(),
+                failed: no_reply.failed_call(),
+            },
+        ),
+    }
+    asked
+}
+
+fn correct(node: &Node, talk: &mut Conversation, reason: String) {
+    talk.tell(&reason);
+    node.run.trajectory.add(
+        node.id,
+        Event::Corrected {
+            step: node.step(),
+            reason,
+        },
+    );
+}
+
+/// What a model is told whose reply could not be used; `None` if asking again is of no use.
+fn advice(kind: Option<FailureKind>) -> Option<&'static str> {
+    match kind? {
+        FailureKind::Empty => {
+            Some("Your reply was empty. Write one ```python block, or FINAL(the answer).")
+        }
+        FailureKind::TooLong => Some(
+            "Your reply was too long to be read. Write one short ```python block, or FINAL(the \
+             answer).",
+        ),
+        _ => None,
+    }
+}
+
+pub(super) fn error_of(no_reply: NoReply) -> RlmError {
+    match no_reply {
+        NoReply::Failed { error, .. } if error.failure().is_some_and(is_cancelled) => {
+            RlmError::Cancelled
+        }
+        NoReply::Failed { error, .. } => error.into(),
+        NoReply::Exceeded(exceeded) => RlmError::internal(exceeded),
+    }
+}
+
+fn is_cancelled(failure: &ukernel_llm::Failure) -> bool {
+    failure.kind == FailureKind::Cancelled
+}
+
+/// What a budget that is used up means.
+pub(super) fn over_budget(node: &Node, exceeded: crate::ledger::Exceeded) -> RlmError {
+    asking::exceeded(exceeded, &node.ledger)
+}

@@ -1,0 +1,56 @@
+//! Sessions of this crate: a sandbox's session, with a budget and what asks through it.
+
+use crate::RlmConfig;
+use crate::ledger::Ledger;
+use crate::trajectory::Budget;
+use std::sync::{Arc, Mutex};
+use ukernel_kg::Attempts;
+use ukernel_sandbox::environment::SessionToken;
+use ukernel_sandbox::session::Session;
+
+/// A token that nobody can guess.
+pub(crate) fn new_token() -> SessionToken {
+    // Each has 122 random bits.
+    let (one, two) = (uuid::Uuid::new_v4(), uuid::Uuid::new_v4());
+    let mut hasher = blake3::Hasher::new_derive_key("terraphim_rlm 2026 session token v1");
+    hasher.update(one.as_bytes());
+    hasher.update(two.as_bytes());
+    *hasher.finalize().as_bytes()
+}
+
+/// A session and its budget.
+#[derive(Clone)]
+pub(crate) struct Bound {
+    pub(crate) session: Session,
+    pub(crate) ledger: Ledger,
+    /// What its calls show. Gone when the session is.
+    pub(crate) token: SessionToken,
+    /// Whether its REPL has the functions that ask. Held while they are put there.
+    pub(crate) has_begun: Arc<tokio::sync::Mutex<bool>>,
+    /// What the validator remembers of it.
+    pub(crate) attempts: Arc<Mutex<Attempts>>,
+}
+
+impl Bound {
+    pub(crate) fn new(session: Session, config: &RlmConfig) -> Self {
+        Self {
+            session,
+            ledger: Ledger::new(&budget(config)),
+            token: new_token(),
+            has_begun: Arc::default(),
+            attempts: Arc::default(),
+        }
+    }
+}
+
+/// The budget of a session.
+pub(crate) fn budget(config: &RlmConfig) -> Budget {
+    Budget {
+        tokens: config.max_total_tokens,
+        micro_dollars: config.max_total_micro_dollars,
+        wall_clock_ms: config.max_wall_clock_ms,
+        sub_calls: config.max_sub_calls,
+        depth: config.max_recursion_depth,
+        output_bytes: config.max_total_output_bytes,
+    }
+}

@@ -1,0 +1,122 @@
+//! Playing a run again from its trajectory, without its provider.
+
+use super::record::{Event, FailedCall, ModelReply, Record};
+use crate::{Result, RlmError};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use ukernel_llm::ReplayClient;
+use ukernel_llm::replay::{self, Line, Order, PlayedFailure, PlayedReply, When};
+
+/// Longest line, in bytes.
+const MAX_LINE_BYTES: u64 = 64 << 20;
+
+/// Whether a file is a trajectory, going by how it begins.
+#[must_use]
+pub fn is_trajectory(path: &Path) -> bool {
+    let mut beginning = String::new();
+    let Ok(file) = File::open(path) else {
+        return false;
+    };
+    let mut first = BufReader::new(file.take(1 << 20));
+    first.read_line(&mut beginning).is_ok()
+        && serde_json::from_str::<Record>(&beginning)
+            .is_ok_and(|record| matches!(record.event, Event::RunStarted(_)))
+}
+
+/// A client that answers what was asked in a trajectory as it was answered then.
+///
+/// # Errors
+/// [`RlmError::Config`] if the trajectory lacks its texts, or is none.
+pub fn replay_client(path: &Path) -> Result<ReplayClient> {
+    let bad = |number: usize, cause: &str| {
+        RlmError::Config(format!("{}, line {number}: {cause}", path.display()))
+    };
+    let file = File::open(path).map_err(|error| bad(0, &error.to_string()))?;
+    let mut reader = BufReader::new(file);
+    let mut lines = Vec::new();
+    for number in 1.. {
+        let mut text = Vec::new();
+        (&mut reader)
+            .take(MAX_LINE_BYTES)
+            .read_until(b'\n', &mut text)
+            .map_err(|error| bad(number, &error.to_string()))?;
+        if !text.ends_with(b"\n") {
+            // The end, or a line a crash tore: what it would have said was not heard.
+            break;
+        }
+        let record: Record =
+            serde_json::from_slice(&text).map_err(|error| bad(number, &error.to_string()))?;
+        let line = match record.event {
+            Event::ModelReplied { reply, .. } | Event::QueryReplied { reply, .. } => replied(reply)
+                .ok_or_else(|| {
+                    bad(
+                        number,
+                        "its texts are missing. hint: record it with --trace",
+                    )
+                })?,
+            Event::ModelFailed {
+                error,
+                failed: Some(failed),
+                ..
+            }
+            | Event::QueryFailed {
+                error,
+                failed: Some(failed),
+                ..
+            } => failure(error, &failed),
+            _ => continue,
+        };
+        lines.push(line);
+    }
+    Ok(ReplayClient::of_lines(path, lines))
+}
+
+fn replied(reply: ModelReply) -> Option<Line> {
+    let played = PlayedReply {
+        text: reply.reply?,
+        finish: reply.finish,
+        usage: Some(reply.usage),
+        cost: reply.cost,
+        model: Some(reply.model),
+    };
+    Some(Line {
+        reply: Some(played),
+        ..line(When {
+            digest: Some(reply.digest),
+            ..When::default()
+        })
+    })
+}
+
+fn failure(error: String, failed: &FailedCall) -> Line {
+    let played = PlayedFailure {
+        kind: failed.kind,
+        message: error,
+        status: failed.status,
+        retry_after_ms: None,
+        usage: failed.usage,
+        cost: failed.cost,
+        after: String::new(),
+    };
+    Line {
+        failure: Some(played),
+        ..line(When {
+            digest: Some(failed.digest),
+            ..When::default()
+        })
+    }
+}
+
+fn line(when: When) -> Line {
+    Line {
+        version: replay::VERSION,
+        when,
+        order: Order::Any,
+        repeat: false,
+        delay_ms: 0,
+        reply: None,
+        failure: None,
+        note: None,
+    }
+}

@@ -1,0 +1,249 @@
+//! Records on their way to a file, and to whoever watches.
+
+use super::record::{Event, Record, RunStarted};
+use crate::{Result, RlmError};
+use rustix::fs::{Mode, OFlags};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+/// Takes every record, with its texts, as it happens.
+pub type Watcher = Arc<dyn Fn(&Record) + Send + Sync>;
+
+/// Where a trajectory is written.
+#[derive(Clone, Debug)]
+pub struct TrajectoryFile {
+    /// The file. One that is there is replaced.
+    pub path: PathBuf,
+    /// Whether it gets the texts.
+    pub verbose: bool,
+}
+
+/// The trajectory of one run. Every record is one write of one line, so a process that is killed
+/// leaves at most the last line torn.
+pub struct Trajectory {
+    began: Instant,
+    watcher: Option<Watcher>,
+    file: Option<Mutex<Open>>,
+}
+
+struct Open {
+    path: PathBuf,
+    verbose: bool,
+    file: File,
+    /// The first thing that went wrong. From then on nothing is written.
+    failed: Option<String>,
+}
+
+impl Trajectory {
+    /// A trajectory that begins now.
+    ///
+    /// # Errors
+    /// [`RlmError::InternalError`] if the file cannot be made.
+    pub fn begin(
+        target: Option<&TrajectoryFile>,
+        watcher: Option<Watcher>,
+        started: RunStarted,
+    ) -> Result<Self> {
+        let file = match target {
+            Some(target) => Some(Mutex::new(open(target)?)),
+            None => None,
+        };
+        let trajectory = Self {
+            began: Instant::now(),
+            watcher,
+            file,
+        };
+        trajectory.add(0, Event::RunStarted(started));
+        trajectory.check()?;
+        Ok(trajectory)
+    }
+
+    /// Time since the run began.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Adds what happened to a node.
+    pub fn add(&self, node: u32, event: Event) {
+        let record = Record {
+            at_ms: (self.elapsed().as_secs_f64() * 1e6).round() / 1e3,
+            node,
+            event,
+        };
+        if let Some(watcher) = &self.watcher {
+            watcher(&record);
+        }
+        if let Some(file) = &self.file {
+            let mut open = file.lock().unwrap_or_else(PoisonError::into_inner);
+            open.write(record);
+        }
+    }
+
+    /// Whether all of it could be written. A run whose trajectory cannot be is stopped: what code
+    /// did has to be shown.
+    ///
+    /// # Errors
+    /// [`RlmError::InternalError`] with the file and what the system said.
+    pub fn check(&self) -> Result<()> {
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        let open = file.lock().unwrap_or_else(PoisonError::into_inner);
+        match &open.failed {
+            None => Ok(()),
+            Some(cause) => Err(failed(&open.path, cause)),
+        }
+    }
+}
+
+fn open(target: &TrajectoryFile) -> Result<Open> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::APPEND | OFlags::CLOEXEC;
+    let mode = Mode::RUSR | Mode::WUSR;
+    let file = rustix::fs::open(&target.path, flags, mode)
+        .map_err(|error| failed(&target.path, io::Error::from(error)))?;
+    Ok(Open {
+        path: target.path.clone(),
+        verbose: target.verbose,
+        file: File::from(file),
+        failed: None,
+    })
+}
+
+fn failed(path: &Path, cause: impl std::fmt::Display) -> RlmError {
+    RlmError::InternalError {
+        message: format!(
+            "the trajectory {} cannot be written: {cause}. hint: free some space, or name another file",
+            path.display()
+        ),
+    }
+}
+
+impl Open {
+    fn write(&mut self, record: Record) {
+        if self.failed.is_some() {
+            return;
+        }
+        let is_last = matches!(record.event, Event::RunEnded { .. });
+        let record = if self.verbose {
+            record
+        } else {
+            record.without_texts()
+        };
+        let written = serde_json::to_vec(&record)
+            .map_err(io::Error::other)
+            .and_then(|mut line| {
+                line.push(b'\n');
+                self.file.write_all(&line)
+            })
+            .and_then(|()| {
+                if is_last {
+                    self.file.sync_data()
+                } else {
+                    Ok(())
+                }
+            });
+        self.failed = written.err().map(|error| error.to_string());
+    }
+}
+
+/// Removes the trajectories of a folder that nobody has written to for so many days.
+///
+/// # Errors
+/// The folder cannot be read. What cannot be removed stays.
+pub fn sweep(folder: &Path, days: u32) -> io::Result<()> {
+    let life = Duration::from_secs(u64::from(days) * 24 * 3600);
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let is_ours = entry.path().extension().is_some_and(|end| end == "jsonl");
+        let written = entry.metadata().and_then(|file| file.modified());
+        let age = written.map(|at| SystemTime::now().duration_since(at).unwrap_or_default());
+        if is_ours && age.is_ok_and(|age| age > life) {
+            // It is tried again next time.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::{Budget, VERSION};
+    use super::*;
+
+    fn started() -> RunStarted {
+        RunStarted {
+            version: VERSION,
+            ukernel: "test".to_owned(),
+            run: "1".to_owned(),
+            started_unix_ms: 0,
+            verbose: false,
+            model: "replay:x".to_owned(),
+            sub_model: "replay:x".to_owned(),
+            origin: "nowhere".to_owned(),
+            budget: Budget::default(),
+        }
+    }
+
+    fn command() -> Event {
+        Event::CommandStarted {
+            step: 1,
+            kind: "python".to_owned(),
+            bytes: 6,
+            source: Some("secret".to_owned()),
+        }
+    }
+
+    #[test]
+    fn texts_are_written_only_if_asked_for_and_watched_always() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for verbose in [false, true] {
+            let path = folder.path().join("t.jsonl");
+            let target = TrajectoryFile {
+                path: path.clone(),
+                verbose,
+            };
+            let seen = Arc::new(Mutex::new(0));
+            let counted = Arc::clone(&seen);
+            let watcher: Watcher = Arc::new(move |_| *counted.lock().expect("a lock") += 1);
+            let trajectory =
+                Trajectory::begin(Some(&target), Some(watcher), started()).expect("a file");
+            trajectory.add(0, command());
+            let text = fs::read_to_string(&path).expect("written at once");
+            assert_eq!(text.lines().count(), 2);
+            assert_eq!(text.contains("secret"), verbose);
+            assert_eq!(*seen.lock().expect("a lock"), 2);
+            let mode = fs::metadata(&path).expect("a file").permissions();
+            assert_eq!(
+                std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777,
+                0o600
+            );
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error_that_lasts() {
+        let target = TrajectoryFile {
+            path: PathBuf::from("/dev/full"),
+            verbose: true,
+        };
+        let error = Trajectory::begin(Some(&target), None, started()).err();
+        assert!(error.expect("an error").to_string().contains("/dev/full"));
+    }
+
+    #[test]
+    fn old_trajectories_go() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (name, days) in [("old.jsonl", 9), ("new.jsonl", 1), ("other.txt", 9)] {
+            let file = File::create(folder.path().join(name)).expect("a file");
+            let at = SystemTime::now() - Duration::from_secs(days * 24 * 3600);
+            file.set_modified(at).expect("a time");
+        }
+        sweep(folder.path(), 7).expect("swept");
+        let left = |name: &str| folder.path().join(name).exists();
+        assert!(!left("old.jsonl") && left("new.jsonl") && left("other.txt"));
+    }
+}
