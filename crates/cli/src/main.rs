@@ -14,9 +14,11 @@ mod failure;
 mod home;
 mod post_mortem;
 mod progress;
+mod rlm;
 mod run;
 mod session;
 mod settings;
+mod trace;
 
 use clap::Parser;
 use failure::Failure;
@@ -49,6 +51,8 @@ fn main() -> ExitCode {
         args::Command::Run(run) => run::run(&run),
         args::Command::Session(session) => session::session(&session),
         args::Command::Serve(serve) => daemon::serve::serve(&serve),
+        args::Command::Rlm(rlm) => rlm::rlm(&rlm),
+        args::Command::Trace(trace) => trace::trace(&trace),
         args::Command::Doctor(doctor) => doctor::doctor(&doctor),
         args::Command::Bench(bench) => bench::bench(&bench),
         args::Command::Completions(completions) => args::completions(&completions),

@@ -152,12 +152,7 @@ fn label(info: &SessionInfo) -> String {
 }
 
 fn create(name: Option<&str>, guest: GuestArg, output: Json) -> Result<u8, Failure> {
-    if guest == GuestArg::Linux {
-        return Err(Failure::host(
-            "the Linux guest is not part of this release",
-            "leave --guest out",
-        ));
-    }
+    guest.check()?;
     let name = name.map(ToOwned::to_owned);
     let value = simple(Request::Create { name })?;
     let info: SessionInfo = parse(&value)?;

@@ -1,32 +1,47 @@
-//! Limits and sizes of sessions: flags, then `UKERNEL_*`, then the file, then the defaults.
+//! Limits, sizes and models: flags, then `UKERNEL_*`, then the file, then the defaults. One
+//! configuration for sessions and questions.
 
 use crate::failure::Failure;
 use std::path::{Path, PathBuf};
+use terraphim_rlm::RlmConfig;
 use ukernel_sandbox::SandboxConfig;
 use ukernel_sandbox::backends::BackendType;
 
 /// A configuration is small; what is larger is none.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// The configuration, from `file` or `$UKERNEL_CONFIG`, for `backend` or `$UKERNEL_BACKEND`.
+/// What sessions are told.
 pub fn sandbox(file: Option<&Path>, backend: Option<&str>) -> Result<SandboxConfig, Failure> {
-    let from_environment = std::env::var_os("UKERNEL_CONFIG").map(PathBuf::from);
-    let mut config = match file.or(from_environment.as_deref()) {
-        Some(path) => read(path)?,
-        None => SandboxConfig::default(),
-    };
-    let from_environment = std::env::var("UKERNEL_BACKEND").ok();
-    match backend.or(from_environment.as_deref()) {
-        None | Some("auto") => {}
-        Some(name) => config.backend_preference = vec![named(name)?],
-    }
-    match config.problem() {
-        None => Ok(config),
-        Some(problem) => Err(Failure::usage(problem, "change the configuration")),
-    }
+    Ok(rlm(file, backend)?.sandbox())
 }
 
-fn named(name: &str) -> Result<BackendType, Failure> {
+/// The configuration, from `file` or `$UKERNEL_CONFIG`, for `backend` or `$UKERNEL_BACKEND`. No
+/// file is looked for where the command is run: it could send keys anywhere.
+pub fn rlm(file: Option<&Path>, backend: Option<&str>) -> Result<RlmConfig, Failure> {
+    let named_file = std::env::var_os("UKERNEL_CONFIG").map(PathBuf::from);
+    let text = file
+        .or(named_file.as_deref())
+        .map(|path| read(path).map(|text| (path, text)))
+        .transpose()?;
+    let (path, text) = text.unzip();
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let mut config = RlmConfig::from_layers(text.as_deref(), environment).map_err(|error| {
+        let place = path.map_or_else(String::new, |path| format!("{}: ", path.display()));
+        Failure::usage(
+            format!("{place}{error}"),
+            "docs/sandbox.md and docs/rlm.md list the settings",
+        )
+    })?;
+    let named = std::env::var("UKERNEL_BACKEND").ok();
+    match backend.or(named.as_deref()) {
+        None | Some("auto") => {}
+        Some(name) => config.backend_preference = vec![backend_of(name)?],
+    }
+    Ok(config)
+}
+
+fn backend_of(name: &str) -> Result<BackendType, Failure> {
     BackendType::DEFAULT_ORDER
         .into_iter()
         .find(|backend| backend.name() == name)
@@ -39,11 +54,11 @@ fn named(name: &str) -> Result<BackendType, Failure> {
         })
 }
 
-fn read(path: &Path) -> Result<SandboxConfig, Failure> {
+fn read(path: &Path) -> Result<String, Failure> {
     let bad = |cause: String| {
         Failure::usage(
             format!("{}: {cause}", path.display()),
-            "docs/sandbox.md lists the settings",
+            "name a file that can be read",
         )
     };
     let length = std::fs::metadata(path)
@@ -52,6 +67,5 @@ fn read(path: &Path) -> Result<SandboxConfig, Failure> {
     if length > MAX_BYTES {
         return Err(bad("it is too large".to_owned()));
     }
-    let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
-    toml::from_str(&text).map_err(|error| bad(error.to_string()))
+    std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))
 }

@@ -84,6 +84,8 @@ impl Recorder {
                 let wait_ms = failure.retry_after.map(|wait| wait.as_millis());
                 let played = PlayedFailure {
                     kind: failure.kind,
+                    provider: Some(failure.provider.clone()),
+                    attempts: Some(failure.attempts),
                     message: self.redactor.redact(&failure.message),
                     status: failure.status,
                     retry_after_ms: wait_ms.and_then(|wait| u64::try_from(wait).ok()),

@@ -1,7 +1,7 @@
 //! What can go wrong: the specification's errors (section 5.2), and a few that it lacks.
 
 use ukernel_kg::{KgEscalationRequired, SuggestedAction};
-use ukernel_llm::LlmError;
+use ukernel_llm::{FailureKind, LlmError};
 use ukernel_sandbox::{SandboxError, SessionId, SnapshotId};
 
 /// Shorthand for results of this crate.
@@ -144,6 +144,8 @@ pub enum RlmError {
         provider: String,
         /// What happened.
         message: String,
+        /// Whether nobody was there to be asked: no connection, no key, no such model.
+        is_setup: bool,
     },
     /// The model gave no answer that the schema allows.
     #[error("the answer does not fit the schema: {reason}")]
@@ -234,7 +236,16 @@ impl From<LlmError> for RlmError {
             LlmError::ReplayMismatch { .. } | LlmError::BadReplay { .. } => "replay".to_owned(),
             _ => String::new(),
         };
+        let is_setup = match &error {
+            LlmError::Failed(failure) => matches!(
+                failure.kind,
+                FailureKind::Connect | FailureKind::Unauthorized | FailureKind::NotFound
+            ),
+            LlmError::ReplayMismatch { .. } | LlmError::BadReplay { .. } => false,
+            _ => true,
+        };
         Self::LlmProviderError {
+            is_setup,
             provider,
             message: error.to_string(),
         }

@@ -238,7 +238,7 @@ impl TerraphimRlm {
             Some(id) => (self.bound(id)?, false),
             None => (self.create_bound().await?, true),
         };
-        let ended = CancelOnDrop(is_ours.then(|| bound.session.clone()));
+        let ours = CancelOnDrop(is_ours.then(|| bound.session.clone()));
         let slice = bound.ledger.whole();
         let started = self.run_started(&run, target.as_ref(), slice.ledger())?;
         let trajectory = Trajectory::begin(target.as_ref(), query.watcher, started)?;
@@ -258,17 +258,16 @@ impl TerraphimRlm {
         }));
         let _cancel = node.run.cancel.clone().drop_guard();
         let answered = query::answer(&node, None).await;
+        node.run.all_ended().await;
         let spent = query::spent(&node);
         let outcome = query::outcome_of(&answered);
-        node.run
-            .trajectory
-            .add(0, Event::RunEnded { outcome, spent });
-        let written = node.run.trajectory.check();
+        let ended = Event::RunEnded { outcome, spent };
+        let written = node.run.trajectory.end(ended);
         if is_ours {
             // What cannot be removed goes with the folder of all sessions.
             let _ = self.destroy_session(bound.session.id()).await;
         }
-        drop(ended);
+        drop(ours);
         let answer = answered?;
         written?;
         Ok(RlmResponse {

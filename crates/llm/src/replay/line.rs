@@ -96,6 +96,12 @@ pub struct PlayedReply {
 pub struct PlayedFailure {
     /// What happens.
     pub kind: FailureKind,
+    /// Who failed when it was recorded; `replay` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+    /// Requests made then; 1 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<u32>,
     /// What is said.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,

@@ -137,12 +137,12 @@ impl ReplayClient {
     fn failed(&self, failure: PlayedFailure) -> LlmError {
         self.totals().add(false, 1, failure.usage, failure.cost);
         let failure = Failure {
-            provider: PROVIDER.to_owned(),
+            provider: failure.provider.unwrap_or_else(|| PROVIDER.to_owned()),
             kind: failure.kind,
             status: failure.status,
             message: failure.message,
             retry_after: failure.retry_after_ms.map(Duration::from_millis),
-            attempts: 1,
+            attempts: failure.attempts.unwrap_or(1),
             usage: failure.usage,
             cost: failure.cost,
         };
@@ -158,6 +158,8 @@ impl PlayedFailure {
     fn of(kind: FailureKind) -> Self {
         Self {
             kind,
+            provider: None,
+            attempts: None,
             message: String::new(),
             status: None,
             retry_after_ms: None,

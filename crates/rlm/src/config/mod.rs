@@ -123,7 +123,7 @@ config! {
     /// Sessions at once.
     max_sessions: usize = 512;
     /// Memory of a session's programs, in MiB.
-    memory_mib: u32 = 2048;
+    memory_mib: u32 = 512;
     /// Tasks of a session at once.
     max_tasks: u32 = 16;
     /// What the file tree holds at first, in MB. It doubles when it is full.

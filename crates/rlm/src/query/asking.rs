@@ -36,8 +36,14 @@ impl NoReply {
         let failure = error.failure()?;
         Some(FailedCall {
             digest: *digest,
+            provider: failure.provider.clone(),
             kind: failure.kind,
             status: failure.status,
+            message: failure.message.clone(),
+            retry_after_ms: failure
+                .retry_after
+                .and_then(|wait| u64::try_from(wait.as_millis()).ok()),
+            attempts: failure.attempts,
             usage: failure.usage,
             cost: failure.cost,
         })

@@ -40,6 +40,7 @@ pub(crate) struct Node {
 struct State {
     step: u32,
     is_long: bool,
+    has_started: bool,
     answer: Option<Answer>,
     misfits: u32,
     /// What the last answer that did not fit lacked, when there will be no other.
@@ -69,6 +70,15 @@ impl Node {
     /// Notes whether its context is so long that it has to be looked at first.
     pub(crate) fn set_long(&self, is_long: bool) {
         self.state().is_long = is_long;
+    }
+
+    /// Notes that its beginning is written down.
+    pub(crate) fn set_started(&self) {
+        self.state().has_started = true;
+    }
+
+    pub(crate) fn has_started(&self) -> bool {
+        self.state().has_started
     }
 
     pub(crate) fn begin_step(&self, step: u32) {

@@ -5,7 +5,7 @@ use crate::trajectory::Trajectory;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use ukernel_kg::KnowledgeGraphValidator;
 use ukernel_llm::{GenericLlmClient, ModelName, Price};
@@ -14,6 +14,9 @@ use ukernel_sandbox::session::SessionManager;
 /// Part of the time that is kept for a last answer, and its most.
 const LAST_PART: u32 = 10;
 const LAST_MOST: Duration = Duration::from_secs(30);
+
+/// How long cancelled nodes may take to end.
+const END_GRACE: Duration = Duration::from_millis(150);
 
 /// What a run is made of.
 pub(crate) struct RunParts {
@@ -38,6 +41,8 @@ pub(crate) struct Run {
     next_node: AtomicU32,
     next_call: AtomicU32,
     output_bytes: AtomicU64,
+    /// Nodes that have not ended.
+    live: watch::Sender<u32>,
 }
 
 impl std::ops::Deref for Run {
@@ -56,6 +61,7 @@ impl Run {
             next_node: AtomicU32::new(0),
             next_call: AtomicU32::new(1),
             output_bytes: AtomicU64::new(0),
+            live: watch::Sender::new(0),
             parts,
         }
     }
@@ -66,6 +72,21 @@ impl Run {
 
     pub(crate) fn next_call(&self) -> u32 {
         self.next_call.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn node_began(&self) {
+        self.live.send_modify(|live| *live += 1);
+    }
+
+    pub(crate) fn node_ended(&self) {
+        self.live.send_modify(|live| *live -= 1);
+    }
+
+    /// Waits until every node has ended, and written so: those that were cancelled take a moment.
+    pub(crate) async fn all_ended(&self) {
+        let mut live = self.live.subscribe();
+        // Late is no failure: what they had to say is then not in the trajectory.
+        let _ = tokio::time::timeout(END_GRACE, live.wait_for(|live| *live == 0)).await;
     }
 
     /// When everything ends.

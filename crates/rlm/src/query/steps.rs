@@ -20,6 +20,7 @@ pub(crate) async fn answer(
     node: &Arc<Node>,
     asked_by: Option<(u32, (u32, u32))>,
 ) -> Result<Answer> {
+    let mut ending = Ending::new(node);
     let deadline = tokio::time::Instant::from_std(node.run.deadline());
     let answered = tokio::select! {
         biased;
@@ -29,12 +30,38 @@ pub(crate) async fn answer(
     };
     // What still runs in its VM ends with it.
     node.cancel.cancel();
-    let outcome = outcome_of(&answered);
-    let spent = spent(node);
-    node.run
-        .trajectory
-        .add(node.id, Event::NodeEnded { outcome, spent });
+    ending.outcome = outcome_of(&answered);
     answered
+}
+
+/// Writes down that a node has ended, also if nobody waited for it.
+struct Ending {
+    node: Arc<Node>,
+    outcome: Outcome,
+}
+
+impl Ending {
+    fn new(node: &Arc<Node>) -> Self {
+        node.run.node_began();
+        Self {
+            node: Arc::clone(node),
+            outcome: outcome_of(&Err(RlmError::Cancelled)),
+        }
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let node = &self.node;
+        if node.has_started() {
+            let ended = Event::NodeEnded {
+                outcome: self.outcome.clone(),
+                spent: spent(node),
+            };
+            node.run.trajectory.add(node.id, ended);
+        }
+        node.run.node_ended();
+    }
 }
 
 /// What a node and its children used until now.
@@ -68,7 +95,7 @@ pub(super) fn out_of_time(node: &Node) -> RlmError {
 }
 
 async fn go(node: &Arc<Node>, asked_by: Option<(u32, (u32, u32))>) -> Result<Answer> {
-    let context = load(node, asked_by).await?;
+    let context = begin(node, asked_by).await?;
     let config = &node.run.config;
     let can_recurse = node.depth < config.max_recursion_depth;
     let schema = node
@@ -123,9 +150,30 @@ async fn go(node: &Arc<Node>, asked_by: Option<(u32, (u32, u32))>) -> Result<Ans
     best_answer(node, &talk, limit).await
 }
 
-/// Has the VM load the context. From then on its state is kept.
-async fn load(node: &Arc<Node>, asked_by: Option<(u32, (u32, u32))>) -> Result<ContextShape> {
+/// Has the VM load the context, and writes down that the node has begun.
+async fn begin(node: &Arc<Node>, asked_by: Option<(u32, (u32, u32))>) -> Result<ContextShape> {
     let began = Instant::now();
+    let loaded = load(node).await;
+    node.run.trajectory.add(
+        node.id,
+        Event::NodeStarted(NodeStarted {
+            parent: asked_by.map(|(parent, _)| parent),
+            call: asked_by.map(|(_, call)| call),
+            depth: node.depth,
+            session: node.session.id().to_string(),
+            question_bytes: node.question.len() as u64,
+            question: Some(node.question.clone()),
+            context: loaded.as_ref().cloned().unwrap_or_default(),
+            load_ms: began.elapsed().as_secs_f64() * 1e3,
+            max_tokens: node.ledger.limit().tokens,
+        }),
+    );
+    node.set_started();
+    loaded
+}
+
+/// Has the VM load the context. From then on its state is kept.
+async fn load(node: &Arc<Node>) -> Result<ContextShape> {
     let loaded = execute(node, false, BEGIN).await;
     let loaded = loaded.map_err(|error| RlmError::of_sandbox(error, node.session.id()))?;
     let (stdout, stderr) = (loaded.output.stdout.as_str(), &loaded.output.stderr);
@@ -151,20 +199,6 @@ async fn load(node: &Arc<Node>, asked_by: Option<(u32, (u32, u32))>) -> Result<C
         let kept = node.session.checkpoint().await;
         kept.map_err(|error| RlmError::of_sandbox(error, node.session.id()))?;
     }
-    node.run.trajectory.add(
-        node.id,
-        Event::NodeStarted(NodeStarted {
-            parent: asked_by.map(|(parent, _)| parent),
-            call: asked_by.map(|(_, call)| call),
-            depth: node.depth,
-            session: node.session.id().to_string(),
-            question_bytes: node.question.len() as u64,
-            question: Some(node.question.clone()),
-            context: context.clone(),
-            load_ms: began.elapsed().as_secs_f64() * 1e3,
-            max_tokens: node.ledger.limit().tokens,
-        }),
-    );
     Ok(context)
 }
 

@@ -269,10 +269,18 @@ pub struct ModelReply {
 pub struct FailedCall {
     /// What was asked.
     pub digest: RequestDigest,
+    /// Who was asked.
+    pub provider: String,
     /// What happened.
     pub kind: FailureKind,
     /// The HTTP status, if there was one.
     pub status: Option<u16>,
+    /// What the provider or the system said.
+    pub message: String,
+    /// How long the provider asked to wait, in milliseconds.
+    pub retry_after_ms: Option<u64>,
+    /// Requests made.
+    pub attempts: u32,
     /// Tokens used all the same.
     pub usage: Option<Usage>,
     /// What they cost.

@@ -56,15 +56,13 @@ pub fn replay_client(path: &Path) -> Result<ReplayClient> {
                     )
                 })?,
             Event::ModelFailed {
-                error,
                 failed: Some(failed),
                 ..
             }
             | Event::QueryFailed {
-                error,
                 failed: Some(failed),
                 ..
-            } => failure(error, &failed),
+            } => failure(failed),
             _ => continue,
         };
         lines.push(line);
@@ -89,12 +87,14 @@ fn replied(reply: ModelReply) -> Option<Line> {
     })
 }
 
-fn failure(error: String, failed: &FailedCall) -> Line {
+fn failure(failed: FailedCall) -> Line {
     let played = PlayedFailure {
         kind: failed.kind,
-        message: error,
+        provider: Some(failed.provider),
+        attempts: Some(failed.attempts),
+        message: failed.message,
         status: failed.status,
-        retry_after_ms: None,
+        retry_after_ms: failed.retry_after_ms,
         usage: failed.usage,
         cost: failed.cost,
         after: String::new(),

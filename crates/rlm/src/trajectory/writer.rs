@@ -6,6 +6,7 @@ use rustix::fs::{Mode, OFlags};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -27,6 +28,7 @@ pub struct Trajectory {
     began: Instant,
     watcher: Option<Watcher>,
     file: Option<Mutex<Open>>,
+    has_ended: AtomicBool,
 }
 
 struct Open {
@@ -55,6 +57,7 @@ impl Trajectory {
             began: Instant::now(),
             watcher,
             file,
+            has_ended: AtomicBool::new(false),
         };
         trajectory.add(0, Event::RunStarted(started));
         trajectory.check()?;
@@ -69,6 +72,9 @@ impl Trajectory {
 
     /// Adds what happened to a node.
     pub fn add(&self, node: u32, event: Event) {
+        if self.has_ended.load(Ordering::Acquire) {
+            return;
+        }
         let record = Record {
             at_ms: (self.elapsed().as_secs_f64() * 1e6).round() / 1e3,
             node,
@@ -81,6 +87,16 @@ impl Trajectory {
             let mut open = file.lock().unwrap_or_else(PoisonError::into_inner);
             open.write(record);
         }
+    }
+
+    /// Adds the last event. What is added later is not heard.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub fn end(&self, event: Event) -> Result<()> {
+        self.add(0, event);
+        self.has_ended.store(true, Ordering::Release);
+        self.check()
     }
 
     /// Whether all of it could be written. A run whose trajectory cannot be is stopped: what code

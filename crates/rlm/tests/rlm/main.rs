@@ -1,6 +1,7 @@
 //! What the runtime does, with real VMs and models that say what each test wants.
 
 mod acceptance;
+mod faults;
 mod ground;
 mod steps;
 
@@ -24,7 +25,11 @@ fn main() {
     if let Some(why) = &lack {
         eprintln!("SKIPPED: {why}");
     }
-    let behaviours = [acceptance::BEHAVIOURS, steps::BEHAVIOURS];
+    let behaviours = [
+        acceptance::BEHAVIOURS,
+        steps::BEHAVIOURS,
+        faults::BEHAVIOURS,
+    ];
     let trials: Vec<Trial> = behaviours
         .into_iter()
         .flatten()

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use ukernel_machine::MachineError;
 use ukernel_machine::calls::Answers;
 
-/// Has calls answered while the execution is followed. Dropping it ends what is under way.
+/// Has calls answered while the execution is followed.
 pub(super) struct Caller {
     calls: Option<Arc<dyn HostCalls>>,
     answers: Arc<Answers>,
@@ -25,6 +25,11 @@ impl Caller {
 
     pub(super) fn answers(&self) -> Arc<Answers> {
         Arc::clone(&self.answers)
+    }
+
+    /// Ends what is under way, and waits until it is gone. Only on a thread that may block.
+    pub(super) fn end(mut self) {
+        Handle::current().block_on(self.under_way.shutdown());
     }
 
     /// Begins to answer a call. Only on a thread of the runtime.

@@ -149,6 +149,8 @@ impl Session {
             state.execute(&request, &heard)
         });
         tokio::pin!(work);
+        // Nobody waits for an execution whose future is dropped.
+        let mut abandoned = KillOnDrop(Some(Arc::clone(&stopper)));
         let result = tokio::select! {
             result = &mut work => result,
             () = cancelled.cancelled() => {
@@ -160,6 +162,7 @@ impl Session {
                 work.await
             }
         };
+        abandoned.0 = None;
         if self.inner.config.checkpoint_enabled && result.is_ok() {
             self.checkpoint_behind();
         }
@@ -177,6 +180,17 @@ impl Session {
         tokio::spawn(async move {
             let _ = session.checkpoint().await;
         });
+    }
+}
+
+/// Ends an execution when it is dropped with its stopper.
+struct KillOnDrop(Option<Arc<Stopper>>);
+
+impl Drop for KillOnDrop {
+    fn drop(&mut self) {
+        if let Some(stopper) = &self.0 {
+            stopper.stop(Stop::Kill);
+        }
     }
 }
 

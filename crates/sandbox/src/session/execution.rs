@@ -128,7 +128,7 @@ impl State {
         };
         let ran = run_in(&mut vm, &program, deadline, stopper, collector, &mut caller);
         // Nobody waits for what is not answered now.
-        drop(caller);
+        caller.end();
         match ran {
             Ok(ended) => {
                 match self.config.backend.session_model {

@@ -1,0 +1,219 @@
+//! `ukernel rlm`: the answer on standard output, the running tree on standard error.
+
+mod watch;
+
+use crate::args::Rlm;
+use crate::failure::Failure;
+use crate::progress::Steps;
+use crate::{home, settings};
+use serde_json::{Value, json};
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::sync::Arc;
+use terraphim_rlm::trajectory::TrajectoryFile;
+use terraphim_rlm::{
+    Context, Query, RlmConfig, RlmError, RlmResponse, Surroundings, TerraphimRlm,
+};
+use tokio_util::sync::CancellationToken;
+use watch::Watch;
+
+/// Contexts larger than this get the largest machine there is: loading takes twice their length.
+const LARGE_CONTEXT_BYTES: u64 = 64 << 20;
+
+/// Memory of programs over a large context, in MiB.
+const LARGE_MEMORY_MIB: u32 = 2560;
+
+/// Largest file with a JSON Schema, in bytes.
+const MAX_SCHEMA_BYTES: u64 = 64 << 10;
+
+/// Answers a question.
+pub fn rlm(args: &Rlm) -> Result<u8, Failure> {
+    let (config, context, schema) = prepare(args).map_err(|failure| said(args, failure))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::host(error, "the host is out of threads"))?;
+    let cancel = CancellationToken::new();
+    let stop = cancel.clone();
+    ctrlc::set_handler(move || stop.cancel())
+        .map_err(|error| Failure::host(error, "signal handlers cannot be installed"))?;
+    let watch = Arc::new(Watch::new(args.quiet));
+    let seen = Arc::clone(&watch);
+    let query = Query {
+        question: args.question.clone(),
+        context,
+        schema,
+        trace: args.trace.clone().map(|path| TrajectoryFile {
+            path,
+            // Who names a file wants to read it.
+            verbose: true,
+        }),
+        watcher: Some(Arc::new(move |record| seen.see(record))),
+        cancel: cancel.clone(),
+        ..Query::default()
+    };
+    let names_model = args.model.is_some();
+    let answered = runtime.block_on(answer(config, query, &cancel));
+    watch.end();
+    // Threads that still end VMs are not waited for: the VMs end with this process.
+    runtime.shutdown_background();
+    let response = answered.map_err(|error| said(args, failure_of(error, names_model)))?;
+    print(args.json, &response)?;
+    Ok(0)
+}
+
+async fn answer(
+    config: RlmConfig,
+    query: Query,
+    cancel: &CancellationToken,
+) -> Result<RlmResponse, RlmError> {
+    let surroundings = Surroundings {
+        vm_process: Some(crate::engine::vm_processes().map_err(internal)?),
+        probe: Some(home::probe_config().map_err(internal)?),
+        llm: None,
+    };
+    let opening = TerraphimRlm::with(config, surroundings, Arc::new(Steps::new()));
+    let rlm = tokio::select! {
+        rlm = opening => rlm?,
+        () = cancel.cancelled() => return Err(RlmError::Cancelled),
+    };
+    let answered = rlm.ask(query).await;
+    rlm.stop().await;
+    answered
+}
+
+fn internal(failure: Failure) -> RlmError {
+    RlmError::InternalError {
+        message: failure.what().to_owned(),
+    }
+}
+
+fn prepare(args: &Rlm) -> Result<(RlmConfig, Context, Option<Value>), Failure> {
+    args.guest.check()?;
+    let mut config = settings::rlm(args.config.as_deref(), args.backend.name())?;
+    let usage = |error: RlmError| failure_of(error, true);
+    if let Some(model) = &args.model {
+        config.set_model(&parse(model)?);
+    }
+    if let Some(model) = &args.sub_model {
+        config.llm_sub_model = Some(parse(model)?.to_string());
+    }
+    if let Some(tokens) = args.budget_tokens {
+        config.max_total_tokens = tokens;
+    }
+    if let Some(dollars) = args.budget_usd {
+        config.max_total_micro_dollars = Some(dollars);
+    }
+    if let Some(time) = args.budget_seconds {
+        config.max_wall_clock_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        config.execution_timeout_ms = config.execution_timeout_ms.max(config.max_wall_clock_ms);
+    }
+    if let Some(depth) = args.max_depth {
+        config.max_recursion_depth = depth;
+    }
+    config.home = Some(home::home()?);
+    config.source = Some(home::source());
+    if config.trace_folder.is_none() {
+        config.trace_folder = Some(home::state()?.join("trajectories"));
+    }
+    // One run needs one VM at once; more are there while children ask for them.
+    config.pool_min_size = config.pool_min_size.min(1);
+    config.pool_target_size = config.pool_target_size.min(1);
+    let context = Context::files(&args.context, config.max_context_bytes).map_err(usage)?;
+    if context.bytes() > LARGE_CONTEXT_BYTES {
+        config.memory_mib = config.memory_mib.max(LARGE_MEMORY_MIB);
+    }
+    config.check().map_err(usage)?;
+    let schema = args.schema.as_deref().map(schema).transpose()?;
+    Ok((config, context, schema))
+}
+
+fn parse(name: &str) -> Result<terraphim_rlm::ModelName, Failure> {
+    name.parse().map_err(|error| {
+        let error: ukernel_llm::LlmError = error;
+        failure_of(RlmError::Config(error.to_string()), true)
+    })
+}
+
+fn schema(path: &Path) -> Result<Value, Failure> {
+    let bad = |cause: &dyn std::fmt::Display| {
+        Failure::usage(
+            format!("the schema {}: {cause}", path.display()),
+            "name a file with a JSON Schema",
+        )
+    };
+    let length = std::fs::metadata(path).map_err(|error| bad(&error))?.len();
+    if length > MAX_SCHEMA_BYTES {
+        return Err(bad(&"it is too large"));
+    }
+    let text = std::fs::read(path).map_err(|error| bad(&error))?;
+    serde_json::from_slice(&text).map_err(|error| bad(&error))
+}
+
+/// The failure, as the document that `--json` promises too.
+fn said(args: &Rlm, failure: Failure) -> Failure {
+    if args.json {
+        let document = json!({
+            "error": {"kind": failure.kind(), "message": failure.what(), "hint": failure.hint()},
+        });
+        // Nobody there to read is no failure of its own.
+        let _ = writeln!(std::io::stdout(), "{document}");
+    }
+    failure
+}
+
+fn print(json: bool, response: &RlmResponse) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    let written = if json {
+        serde_json::to_writer(&mut out, response)
+            .map_err(std::io::Error::other)
+            .and_then(|()| out.write_all(b"\n"))
+    } else {
+        let text = if std::io::stdout().is_terminal() {
+            harmless(&response.answer)
+        } else {
+            response.answer.clone()
+        };
+        writeln!(out, "{text}")
+    };
+    written.map_err(|error| Failure::host(error, "standard output is closed"))
+}
+
+/// An answer on a terminal has no control characters but ends of lines and tabs: a model may have
+/// copied them from anywhere.
+fn harmless(text: &str) -> String {
+    let is_harmless = |one: &char| !one.is_control() || matches!(one, '\n' | '\t');
+    text.chars().filter(is_harmless).collect()
+}
+
+/// An error of the runtime as the command tells it.
+pub fn failure_of(error: RlmError, names_model: bool) -> Failure {
+    let text = error.to_string();
+    let (what, hint) = match text.split_once(". hint: ") {
+        Some((what, hint)) => (what.to_owned(), Some(hint.to_owned())),
+        None => (text, None),
+    };
+    let (code, kind) = match &error {
+        RlmError::Config(_) | RlmError::Context(_) => (crate::failure::USAGE, "usage"),
+        RlmError::TimeBudgetExceeded { .. } => (crate::failure::TIME_LIMIT, "time_budget"),
+        RlmError::Cancelled => (crate::failure::INTERRUPTED, "cancelled"),
+        RlmError::LlmProviderError {
+            is_setup: true, ..
+        } => (crate::failure::HOST, "no_model"),
+        RlmError::VmAllocationFailed { .. } => (crate::failure::HOST, "no_vm"),
+        RlmError::TokenBudgetExceeded { .. } => (crate::failure::WORKLOAD, "token_budget"),
+        RlmError::MoneyBudgetExceeded { .. } => (crate::failure::WORKLOAD, "money_budget"),
+        RlmError::LlmProviderError { .. } => (crate::failure::WORKLOAD, "model"),
+        _ => (crate::failure::WORKLOAD, "failed"),
+    };
+    let hint = match &error {
+        RlmError::LlmProviderError { is_setup: true, .. } if !names_model => Some(
+            "name a model with --model, such as ollama/qwen3 with a local Ollama, or \
+             openrouter/NAME with OPENROUTER_API_KEY set; docs/rlm.md shows the set-ups"
+                .to_owned(),
+        ),
+        _ => hint,
+    };
+    Failure::with_code(what, hint, code).of_kind(kind.to_owned())
+}
