@@ -52,7 +52,10 @@ fn find(name: &Path) -> Result<PathBuf, Failure> {
         )),
         (None, _) => Err(Failure::usage(
             format!("there is no file {}", name.display()),
-            format!("name one that --trace wrote, or a run in {}", folder.display()),
+            format!(
+                "name one that --trace wrote, or a run in {}",
+                folder.display()
+            ),
         )),
     }
 }
@@ -89,12 +92,10 @@ fn page(file: &TraceFile, output: &Path) -> Result<u8, Failure> {
             .map(|()| 0)
             .map_err(|error| Failure::host(error, "standard output is closed"));
     }
-    std::fs::write(output, page)
-        .map(|()| 0)
-        .map_err(|error| {
-            Failure::host(
-                format!("{}: {error}", output.display()),
-                "name a file that can be written",
-            )
-        })
+    std::fs::write(output, page).map(|()| 0).map_err(|error| {
+        Failure::host(
+            format!("{}: {error}", output.display()),
+            "name a file that can be written",
+        )
+    })
 }

@@ -11,9 +11,7 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
 use terraphim_rlm::trajectory::TrajectoryFile;
-use terraphim_rlm::{
-    Context, Query, RlmConfig, RlmError, RlmResponse, Surroundings, TerraphimRlm,
-};
+use terraphim_rlm::{Context, Query, RlmConfig, RlmError, RlmResponse, Surroundings, TerraphimRlm};
 use tokio_util::sync::CancellationToken;
 use watch::Watch;
 
@@ -198,9 +196,7 @@ pub fn failure_of(error: RlmError, names_model: bool) -> Failure {
         RlmError::Config(_) | RlmError::Context(_) => (crate::failure::USAGE, "usage"),
         RlmError::TimeBudgetExceeded { .. } => (crate::failure::TIME_LIMIT, "time_budget"),
         RlmError::Cancelled => (crate::failure::INTERRUPTED, "cancelled"),
-        RlmError::LlmProviderError {
-            is_setup: true, ..
-        } => (crate::failure::HOST, "no_model"),
+        RlmError::LlmProviderError { is_setup: true, .. } => (crate::failure::HOST, "no_model"),
         RlmError::VmAllocationFailed { .. } => (crate::failure::HOST, "no_vm"),
         RlmError::TokenBudgetExceeded { .. } => (crate::failure::WORKLOAD, "token_budget"),
         RlmError::MoneyBudgetExceeded { .. } => (crate::failure::WORKLOAD, "money_budget"),
