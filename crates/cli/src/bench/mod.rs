@@ -6,6 +6,7 @@ mod host;
 mod machines;
 mod processes;
 mod python;
+mod rlm;
 mod sandbox;
 mod sizes;
 
@@ -39,7 +40,7 @@ impl Setting<'_> {
 type Measure = fn(&Setting<'_>) -> Result<Vec<Figure>, Failure>;
 
 /// Every group of figures, by the beginning of their names.
-const GROUPS: [(&str, Measure); 9] = [
+const GROUPS: [(&str, Measure); 10] = [
     ("run", processes::run_hello),
     ("cold", machines::cold),
     ("fork", machines::fork),
@@ -48,6 +49,7 @@ const GROUPS: [(&str, Measure); 9] = [
     ("memory", machines::memory),
     ("alive", machines::alive),
     ("sandbox", sandbox::sandbox),
+    ("rlm", rlm::rlm),
     ("size", sizes::sizes),
 ];
 
