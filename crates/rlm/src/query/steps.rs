@@ -11,9 +11,14 @@ use crate::{Result, RlmError};
 use std::sync::Arc;
 use std::time::Instant;
 use ukernel_llm::{FailureKind, Reply, Request};
+use ukernel_sandbox::SandboxError;
+use ukernel_sandbox::session::Session;
 
 /// Loads the context and describes it.
 pub(crate) const BEGIN: &str = "import rlm; rlm.begin()";
+
+/// Contexts larger than this are kept once: writing them before each command would take seconds.
+const LARGE_CONTEXT_BYTES: u64 = 64 << 20;
 
 /// Answers a node's question, and writes down that it began and how it ended.
 pub(crate) async fn answer(
@@ -194,12 +199,19 @@ async fn load(node: &Arc<Node>) -> Result<ContextShape> {
     let context: ContextShape = serde_json::from_slice(&shape).map_err(RlmError::internal)?;
     let length: u64 = context.parts.iter().map(|part| part.length).sum();
     node.set_long(length >= node.run.config.long_context_chars);
-    // Without one there is nothing to go back to when a command is ended.
-    if !node.run.config.checkpoint_enabled {
-        let kept = node.session.checkpoint().await;
+    let is_large = node.context.bytes() > LARGE_CONTEXT_BYTES;
+    if is_large || !node.run.config.checkpoint_enabled {
+        // Without one there is nothing to go back to when a command is ended.
+        let kept = keep_once(&node.session).await;
         kept.map_err(|error| RlmError::of_sandbox(error, node.session.id()))?;
     }
     Ok(context)
+}
+
+/// Keeps the state of now, and none of those to come.
+async fn keep_once(session: &Session) -> Result<(), SandboxError> {
+    session.checkpoint().await?;
+    session.keep_checkpoints(false).await
 }
 
 /// Why there should be no more steps, if so.

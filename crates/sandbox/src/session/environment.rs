@@ -9,6 +9,7 @@ use crate::environment::{
 use crate::{Result, SandboxError, SnapshotId};
 use async_trait::async_trait;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use ukernel_abi::message::{Mode, Outcome};
 use ukernel_machine::calls::Answers;
@@ -163,7 +164,7 @@ impl Session {
             }
         };
         abandoned.0 = None;
-        if self.inner.config.checkpoint_enabled && result.is_ok() {
+        if self.inner.keeps_checkpoints.load(Ordering::Relaxed) && result.is_ok() {
             self.checkpoint_behind();
         }
         result

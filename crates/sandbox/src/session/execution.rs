@@ -39,7 +39,7 @@ impl State {
         stopper: &Stopper,
     ) -> Result<ExecutionResult> {
         self.check_alive()?;
-        let checkpoint_error = if self.config.checkpoint_enabled {
+        let checkpoint_error = if self.keeps_checkpoints {
             self.checkpoint().err().map(|error| error.to_string())
         } else {
             None

@@ -24,6 +24,7 @@ pub use manager::{Create, SessionManager};
 
 use crate::{Result, SandboxConfig, SandboxError, SessionId, SessionName};
 use state::State;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use stop::{Stop, Stopper};
@@ -41,6 +42,7 @@ struct Inner {
     name: Option<SessionName>,
     owner: u32,
     config: Arc<SandboxConfig>,
+    keeps_checkpoints: AtomicBool,
     state: Arc<tokio::sync::Mutex<State>>,
     /// Stops what runs now.
     running: Mutex<Option<Arc<Stopper>>>,
@@ -88,6 +90,7 @@ impl Session {
                 name: state.record.name.clone(),
                 owner: state.record.owner,
                 config: Arc::clone(&state.config),
+                keeps_checkpoints: AtomicBool::new(state.keeps_checkpoints),
                 state: Arc::new(tokio::sync::Mutex::new(state)),
                 running: Mutex::new(None),
                 token,
@@ -240,6 +243,23 @@ impl Session {
         self.work(|state| {
             state.check_alive()?;
             state.checkpoint()
+        })
+        .await
+    }
+
+    /// Whether the state before each command is kept, from now on. Without it a VM that is lost
+    /// takes the session back to the last [`Self::checkpoint`]. For states so large that writing
+    /// them takes longer than doing the commands again.
+    ///
+    /// # Errors
+    /// [`SandboxError::SessionEnded`].
+    pub async fn keep_checkpoints(&self, keep: bool) -> Result<()> {
+        let inner = Arc::clone(&self.inner);
+        self.work(move |state| {
+            state.check_alive()?;
+            state.keeps_checkpoints = keep;
+            inner.keeps_checkpoints.store(keep, Ordering::Relaxed);
+            Ok(())
         })
         .await
     }

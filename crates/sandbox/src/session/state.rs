@@ -24,6 +24,8 @@ pub(super) struct State {
     pub(super) journal: Journal,
     pub(super) vm: Option<Vm>,
     pub(super) is_dirty: bool,
+    /// Whether a checkpoint is written before each command.
+    pub(super) keeps_checkpoints: bool,
     /// Why state was lost between commands, until somebody has heard of it.
     pub(super) unsaid_loss: Option<String>,
     pub(super) has_ended: bool,
@@ -44,6 +46,7 @@ impl State {
             record,
             vm: None,
             is_dirty: false,
+            keeps_checkpoints: config.checkpoint_enabled,
             unsaid_loss: None,
             has_ended: false,
             vms,
@@ -109,7 +112,7 @@ impl State {
         work: impl FnOnce(&mut Vm) -> Result<R, MachineError>,
     ) -> Result<R> {
         self.check_alive()?;
-        if self.config.checkpoint_enabled {
+        if self.keeps_checkpoints {
             self.checkpoint()?;
         }
         let mut vm = self.take_vm()?;
