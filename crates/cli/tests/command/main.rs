@@ -6,6 +6,7 @@
 mod ground;
 mod host;
 mod programs;
+mod rlm;
 mod sessions;
 mod store;
 mod usage;
@@ -16,7 +17,7 @@ fn main() {
     let arguments = Arguments::from_args();
     let no_kvm = ukernel_vmm::open_kvm().err().map(|error| error.to_string());
     let no_mounts = no_kvm.clone().or_else(host::lack);
-    let groups: [(&str, Option<String>, &[ground::Behaviour]); 6] = [
+    let groups: [(&str, Option<String>, &[ground::Behaviour]); 8] = [
         ("usage", None, usage::BEHAVIOURS),
         (
             "usage",
@@ -25,6 +26,8 @@ fn main() {
         ),
         ("programs", no_kvm.clone(), programs::BEHAVIOURS),
         ("sessions", no_kvm.clone(), sessions::BEHAVIOURS),
+        ("rlm", None, rlm::WITHOUT_VMS),
+        ("rlm", no_kvm.clone(), rlm::BEHAVIOURS),
         ("store", no_kvm.clone(), store::BEHAVIOURS),
         ("host", no_mounts, host::BEHAVIOURS),
     ];

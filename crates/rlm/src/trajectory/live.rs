@@ -80,9 +80,14 @@ impl Live {
         let seen = self.nodes.entry(record.node).or_default();
         match &record.event {
             Event::RunStarted(started) => {
-                let model = excerpt(&started.model, 200);
-                let origin = excerpt(&started.origin, 200);
-                Some(format!("{} {origin}", self.paint("1", &model)))
+                // A replay's origin names its file.
+                let model = if started.model.starts_with("replay:") {
+                    ""
+                } else {
+                    &started.model
+                };
+                let who = format!("{model} {}", started.origin);
+                Some(self.paint("1", &excerpt(who.trim(), 300)))
             }
             Event::NodeStarted(started) => {
                 seen.depth = started.depth;
