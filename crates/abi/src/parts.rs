@@ -86,7 +86,6 @@ impl Assembly {
 }
 
 /// A payload as its first part and the parts that follow.
-#[must_use]
 pub fn cut(payload: &[u8]) -> (&[u8], impl Iterator<Item = &[u8]>) {
     let (first, rest) = payload.split_at(payload.len().min(MAX_CHUNK_BYTES));
     (first, rest.chunks(MAX_CHUNK_BYTES))

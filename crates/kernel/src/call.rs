@@ -13,9 +13,7 @@ use crate::{channel, mem, task};
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use ukernel_abi::message::{
-    GuestMessage, MAX_CALL_NAME_BYTES, MAX_PENDING_CALLS, SessionToken,
-};
+use ukernel_abi::message::{GuestMessage, MAX_CALL_NAME_BYTES, MAX_PENDING_CALLS, SessionToken};
 use ukernel_abi::parts::{Assembly, cut};
 
 /// Why a call has no answer.

@@ -115,7 +115,7 @@ impl Incoming {
         if self.calls.len() >= MAX_PENDING_CALLS || self.calls.contains_key(&call.number) {
             return Err(unexpected("more host calls than there may be"));
         }
-        let assembly = Assembly::begin(length, first).map_err(|error| unexpected(error))?;
+        let assembly = Assembly::begin(length, first).map_err(unexpected)?;
         let number = call.number;
         self.calls.insert(number, (call, assembly));
         Ok(self.take_whole(number))
@@ -126,7 +126,7 @@ impl Incoming {
         let Some((_, assembly)) = self.calls.get_mut(&number) else {
             return Err(unexpected("a part of a host call that was not begun"));
         };
-        assembly.push(part).map_err(|error| unexpected(error))?;
+        assembly.push(part).map_err(unexpected)?;
         Ok(self.take_whole(number))
     }
 

@@ -6,7 +6,7 @@ use crate::query::{self, Node, NodeParts, Run, RunParts};
 use crate::schema::Schema;
 use crate::session::{Bound, budget};
 use crate::trajectory::{
-    Budget, Event, Record, RunStarted, Spent, Trajectory, TrajectoryFile, VERSION, sweep,
+    Budget, Event, Record, RunStarted, Spent, Trajectory, TrajectoryFile, VERSION, Watcher, sweep,
 };
 use crate::{Result, RlmConfig, RlmError, models};
 use serde_json::Value;
@@ -77,7 +77,7 @@ pub struct Query {
     /// Where the trajectory goes, instead of where the configuration says.
     pub trace: Option<TrajectoryFile>,
     /// Sees every record, with its texts, as it happens. Must not block for long.
-    pub watcher: Option<Arc<dyn Fn(&Record) + Send + Sync>>,
+    pub watcher: Option<Watcher>,
     /// Cancelling it ends everything at once.
     pub cancel: CancellationToken,
 }

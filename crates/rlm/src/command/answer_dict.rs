@@ -62,7 +62,10 @@ mod tests {
     use super::*;
 
     fn message(reply: &str) -> String {
-        whole_reply(reply).unwrap().unwrap_err().into_message()
+        whole_reply(reply)
+            .expect("as the test wants")
+            .expect_err("an error")
+            .into_message()
     }
 
     #[test]

@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn a_fence_is_closed_by_one_of_its_kind() {
-        let opening = opening("  ~~~~ python").unwrap();
+        let opening = opening("  ~~~~ python").expect("as the test wants");
         for line in ["~~~~", "  ~~~~~  ", "     ~~~~"] {
             assert!(opening.is_closed_by(line), "{line}");
         }

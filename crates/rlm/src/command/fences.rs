@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn a_block_knows_its_label_and_column() {
         let mut fences = Fences::new("  ```{python} x\n  a\n  ```");
-        let block = fences.block_at(0).unwrap();
+        let block = fences.block_at(0).expect("as the test wants");
         assert_eq!(block.language, Language::Python);
         assert_eq!(block.info, "{python} x");
         assert_eq!(block.indent, 2);

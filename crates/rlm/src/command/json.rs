@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn what_is_not_json_is_an_error_in_words() {
         for text in ["{", "{\"a\": \"b", "{a}", "[1 2]", "{'a': x}", "{'a': 1"] {
-            let error = values(text).unwrap_err();
+            let error = values(text).expect_err("an error");
             assert!(error.contains("line 1"), "{text}: {error}");
         }
         assert!(values(&"[".repeat(100_000)).is_err());

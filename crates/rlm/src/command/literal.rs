@@ -140,10 +140,10 @@ mod tests {
 
     #[test]
     fn usual_escapes_are_read_and_others_stay() {
-        let plain = Literal::at("\"", 0).unwrap();
+        let plain = Literal::at("\"", 0).expect("as the test wants");
         assert_eq!(plain.meaning("a\\n\\t\\\"\\\\ \\frac"), "a\n\t\"\\ \\frac");
         assert_eq!(plain.meaning("a\\\nb\\"), "ab\\");
-        let raw = Literal::at("r\"", 0).unwrap();
+        let raw = Literal::at("r\"", 0).expect("as the test wants");
         assert_eq!(raw.meaning("a\\n"), "a\\n");
     }
 }

@@ -81,7 +81,7 @@ mod tests {
             ),
         ];
         for (commands, expected) in cases {
-            let message = settled(commands).unwrap_err().into_message();
+            let message = settled(commands).expect_err("an error").into_message();
             assert!(message.contains(expected), "{message}");
         }
     }

@@ -113,7 +113,10 @@ mod tests {
     #[test]
     fn a_reply_that_never_stops_thinking_is_told_so() {
         let outcome = after_reasoning("<think>\nLet me see.\n```python\nprint(1)\n```");
-        let message = outcome.map(str::to_owned).unwrap_err().into_message();
+        let message = outcome
+            .map(str::to_owned)
+            .expect_err("an error")
+            .into_message();
         assert!(message.contains("thinking"), "{message}");
         assert!(message.contains("</think>"), "{message}");
     }

@@ -250,7 +250,8 @@ mod tests {
 
     #[test]
     fn python_is_split_into_tokens() {
-        let tokens = read("x[0] += f(a, b) if y == 'z' else -1  # note").unwrap();
+        let tokens =
+            read("x[0] += f(a, b) if y == 'z' else -1  # note").expect("as the test wants");
         let attached = |bracket| Token::Group {
             bracket,
             attached: true,
@@ -282,7 +283,7 @@ mod tests {
             "x = 1 + \\",
             "d = {'a': (1,",
         ] {
-            assert!(read(text).unwrap().is_open(), "{text}");
+            assert!(read(text).expect("as the test wants").is_open(), "{text}");
         }
         for text in [
             "f(a,\nb)",
@@ -292,7 +293,7 @@ mod tests {
             "x = ...",
             "été = 1",
         ] {
-            assert!(!read(text).unwrap().is_open(), "{text}");
+            assert!(!read(text).expect("as the test wants").is_open(), "{text}");
         }
     }
 

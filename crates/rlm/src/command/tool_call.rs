@@ -172,7 +172,9 @@ mod tests {
     }
 
     fn fault(text: &str) -> String {
-        commands(text, Meant::Surely).unwrap_err().into_message()
+        commands(text, Meant::Surely)
+            .expect_err("an error")
+            .into_message()
     }
 
     #[test]

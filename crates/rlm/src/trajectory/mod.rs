@@ -23,4 +23,4 @@ pub use record::{
     Outcome, Record, RunStarted, Spent, VERSION,
 };
 pub use replay::{is_trajectory, replay_client};
-pub use writer::{Trajectory, TrajectoryFile, sweep};
+pub use writer::{Trajectory, TrajectoryFile, Watcher, sweep};

@@ -157,13 +157,7 @@ async fn what_was_kept_in_my_answer_is_used_when_nothing_else_is_said() {
 }
 
 async fn a_model_that_only_fails_is_stopped() {
-    let model = Scripted::new(|ask| {
-        if ask.is_step {
-            "```python\n1 / 0\n```".into()
-        } else {
-            "```python\n1 / 0\n```".into()
-        }
-    });
+    let model = Scripted::new(|_| "```python\n1 / 0\n```".into());
     let (answered, _) = ask(model.clone(), "x").await;
     let error = answered.expect_err("no answer");
     assert!(

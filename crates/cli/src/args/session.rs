@@ -1,0 +1,173 @@
+//! `ukernel session`.
+
+use super::seconds;
+use crate::failure::Failure;
+use clap::{Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// `ukernel session`
+#[derive(Debug, Subcommand)]
+pub enum Session {
+    /// Make a session.
+    Create {
+        /// What it is called.
+        #[arg(long)]
+        name: Option<String>,
+        /// Which guest it has.
+        #[arg(long, value_enum, default_value_t = GuestArg::Ukernel)]
+        guest: GuestArg,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// List sessions.
+    List {
+        #[command(flatten)]
+        output: Json,
+    },
+    /// Run Python code. State stays.
+    Exec {
+        /// Name or id of the session.
+        session: String,
+        #[command(flatten)]
+        execution: Execution,
+    },
+    /// Run a shell command over the same files.
+    Bash {
+        /// Name or id of the session.
+        session: String,
+        #[command(flatten)]
+        execution: Execution,
+    },
+    /// Interrupt what runs, with KeyboardInterrupt. State is kept.
+    Interrupt {
+        /// Name or id of the session.
+        session: String,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// Copy a file into a session.
+    Put {
+        /// Name or id of the session.
+        session: String,
+        /// File here; `-` is standard input.
+        source: PathBuf,
+        /// Absolute path in the guest.
+        target: String,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// Copy a file out of a session.
+    Get {
+        /// Name or id of the session.
+        session: String,
+        /// Absolute path in the guest.
+        source: String,
+        /// File here; `-` is standard output.
+        target: PathBuf,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// Keep the state of now under a name.
+    Snapshot {
+        /// Name or id of the session.
+        session: String,
+        /// Name of the snapshot.
+        name: String,
+        /// Forget the snapshot of this name instead.
+        #[arg(long)]
+        delete: bool,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// List snapshots.
+    Snapshots {
+        /// Name or id of the session.
+        session: String,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// Go back to a snapshot: interpreter, variables and files.
+    Rollback {
+        /// Name or id of the session.
+        session: String,
+        /// Name or id of the snapshot.
+        snapshot: String,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// Make independent copies.
+    Fork {
+        /// Name or id of the session.
+        session: String,
+        /// How many.
+        #[arg(short = 'n', default_value_t = 1)]
+        count: usize,
+        /// Snapshot to start from instead of the state of now.
+        #[arg(long)]
+        from: Option<String>,
+        /// What a copy is called. Once for each.
+        #[arg(long = "name")]
+        names: Vec<String>,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// Let a session live longer.
+    Extend {
+        /// Name or id of the session.
+        session: String,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// End a session.
+    Destroy {
+        /// Name or id of the session.
+        session: String,
+        #[command(flatten)]
+        output: Json,
+    },
+}
+
+/// How results are shown.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct Json {
+    /// Print one JSON document.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What is run in a session.
+#[derive(Debug, clap::Args)]
+pub struct Execution {
+    /// The code; `-` is standard input.
+    pub code: String,
+    /// End it after this many seconds, with exit code 124.
+    #[arg(long, value_name = "S", value_parser = seconds)]
+    pub timeout: Option<std::time::Duration>,
+    /// `sys.argv[1..]`.
+    #[arg(last = true)]
+    pub args: Vec<String>,
+    #[command(flatten)]
+    pub output: Json,
+}
+
+/// A guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum GuestArg {
+    /// Our own kernel, with Python.
+    Ukernel,
+    /// A Linux.
+    Linux,
+}
+
+impl GuestArg {
+    /// Refuses a guest that there is not.
+    pub fn check(self) -> Result<(), Failure> {
+        match self {
+            Self::Ukernel => Ok(()),
+            Self::Linux => Err(Failure::host(
+                "the Linux guest is not part of this release",
+                "leave --guest out",
+            )),
+        }
+    }
+}
