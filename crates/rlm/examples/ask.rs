@@ -8,10 +8,15 @@ use std::path::PathBuf;
 use terraphim_rlm::trajectory::Live;
 use terraphim_rlm::{Context, Query, RlmConfig, RlmError, TerraphimRlm};
 
-#[tokio::main]
-async fn main() -> Result<(), RlmError> {
-    // Before anything else: this program is also every VM it starts.
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // Before a runtime is started: this program is also every VM it starts.
     terraphim_rlm::become_vm_if_asked();
+    let runtime = tokio::runtime::Runtime::new()?;
+    println!("{}", runtime.block_on(ask())?);
+    Ok(())
+}
+
+async fn ask() -> Result<String, RlmError> {
     let mut words = std::env::args().skip(1);
     let question = words.next().unwrap_or_default();
     let files: Vec<PathBuf> = words.map(PathBuf::from).collect();
@@ -36,6 +41,5 @@ async fn main() -> Result<(), RlmError> {
             message: error.to_string(),
         })?;
     rlm.stop().await;
-    println!("{}", answered?.answer);
-    Ok(())
+    Ok(answered?.answer)
 }

@@ -41,7 +41,8 @@ const VALUE_PATH: &str = "/tmp/.value";
 pub type SessionStatus = SessionInfo;
 
 /// Becomes a VM if the embedded VMM has started this program for that, and never returns then. To be
-/// called first in `main`, before threads are started or files opened.
+/// called first in `main`, before threads are started or files opened; so `main` is a plain function,
+/// not one of `#[tokio::main]`.
 pub fn become_vm_if_asked() {
     if std::env::args_os()
         .nth(1)
@@ -112,9 +113,14 @@ pub struct Running {
 /// ```no_run
 /// use terraphim_rlm::{Context, Query, RlmConfig, TerraphimRlm};
 ///
-/// #[tokio::main]
-/// async fn main() -> Result<(), terraphim_rlm::RlmError> {
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     // Before a runtime is started: this program is also every VM it starts.
 ///     terraphim_rlm::become_vm_if_asked();
+///     tokio::runtime::Runtime::new()?.block_on(ask())?;
+///     Ok(())
+/// }
+///
+/// async fn ask() -> Result<(), terraphim_rlm::RlmError> {
 ///     let rlm = TerraphimRlm::new(RlmConfig::default()).await?;
 ///     let response = rlm
 ///         .ask(Query {

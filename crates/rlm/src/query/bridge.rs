@@ -14,6 +14,9 @@ use ukernel_sandbox::environment::{CallResult, HostCall, HostCalls, SessionToken
 /// Largest piece of context handed out at once, in bytes.
 const MAX_PIECE_BYTES: usize = 8 << 20;
 
+/// Calls of one run, its children included.
+const MAX_CALLS: u32 = 100_000;
+
 /// Whether two tokens are the same, in a time that does not depend on where they differ.
 pub(crate) fn is_same(one: &SessionToken, other: &SessionToken) -> bool {
     // The comparison of hashes takes constant time.
@@ -130,7 +133,7 @@ impl Gate {
         items: usize,
         answer: impl FnOnce(u32) -> F,
     ) -> CallResult {
-        let number = self.node.run.next_call();
+        let number = self.number()?;
         self.follow(call, number, items, answer(number)).await
     }
 
@@ -140,8 +143,19 @@ impl Gate {
         items: usize,
         answer: impl Future<Output = CallResult>,
     ) -> CallResult {
-        let number = self.node.run.next_call();
+        let number = self.number()?;
         self.follow(call, number, items, answer).await
+    }
+
+    /// Names a call within the run.
+    fn number(&self) -> Result<u32, String> {
+        let number = self.node.run.next_call();
+        if number > MAX_CALLS {
+            return Err(format!(
+                "there were {MAX_CALLS} host calls in this run, and may be no more"
+            ));
+        }
+        Ok(number)
     }
 
     /// Writes down that a call begins and ends.

@@ -10,6 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+/// Longest trajectory, in bytes: what can be read, with room for a last answer.
+const MAX_BYTES: u64 = super::read::MAX_FILE_BYTES - (8 << 20);
+
 /// Takes every record, with its texts, as it happens.
 pub type Watcher = Arc<dyn Fn(&Record) + Send + Sync>;
 
@@ -35,6 +38,9 @@ struct Open {
     path: PathBuf,
     verbose: bool,
     file: File,
+    bytes: u64,
+    /// It may have no more, but for its last record.
+    is_full: bool,
     /// The first thing that went wrong. From then on nothing is written.
     failed: Option<String>,
 }
@@ -125,6 +131,8 @@ fn open(target: &TrajectoryFile) -> Result<Open> {
         path: target.path.clone(),
         verbose: target.verbose,
         file: File::from(file),
+        bytes: 0,
+        is_full: false,
         failed: None,
     })
 }
@@ -140,29 +148,39 @@ fn failed(path: &Path, cause: impl std::fmt::Display) -> RlmError {
 
 impl Open {
     fn write(&mut self, record: Record) {
-        if self.failed.is_some() {
+        let is_last = matches!(record.event, Event::RunEnded { .. });
+        if self.failed.is_some() && !(self.is_full && is_last) {
             return;
         }
-        let is_last = matches!(record.event, Event::RunEnded { .. });
         let record = if self.verbose {
             record
         } else {
             record.without_texts()
         };
-        let written = serde_json::to_vec(&record)
-            .map_err(io::Error::other)
-            .and_then(|mut line| {
-                line.push(b'\n');
-                self.file.write_all(&line)
-            })
-            .and_then(|()| {
-                if is_last {
-                    self.file.sync_data()
-                } else {
-                    Ok(())
-                }
-            });
-        self.failed = written.err().map(|error| error.to_string());
+        let written = self.append(&record, is_last);
+        if self.failed.is_none() {
+            self.failed = written.err().map(|error| error.to_string());
+        }
+    }
+
+    fn append(&mut self, record: &Record, is_last: bool) -> io::Result<()> {
+        let mut line = serde_json::to_vec(record)?;
+        line.push(b'\n');
+        let bytes = self.bytes + line.len() as u64;
+        // What code does could fill the disk. How the run ended is said all the same.
+        if bytes > MAX_BYTES && !is_last {
+            self.is_full = true;
+            return Err(io::Error::other(format!(
+                "it has reached {MAX_BYTES} bytes"
+            )));
+        }
+        self.bytes = bytes;
+        self.file.write_all(&line)?;
+        if is_last {
+            self.file.sync_data()
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -187,7 +205,7 @@ pub fn sweep(folder: &Path, days: u32) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::record::{Budget, VERSION};
+    use super::super::record::{Budget, Outcome, Spent, VERSION};
     use super::*;
 
     fn started() -> RunStarted {
@@ -248,6 +266,38 @@ mod tests {
         };
         let error = Trajectory::begin(Some(&target), None, started()).err();
         assert!(error.expect("an error").to_string().contains("/dev/full"));
+    }
+
+    #[test]
+    fn a_trajectory_that_grows_without_end_is_stopped_and_says_how_it_ended() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let target = TrajectoryFile {
+            path: folder.path().join("t.jsonl"),
+            verbose: true,
+        };
+        let trajectory = Trajectory::begin(Some(&target), None, started()).expect("a file");
+        let large = "x".repeat(16 << 20);
+        for _ in 0..20 {
+            trajectory.add(
+                0,
+                Event::Warned {
+                    message: large.clone(),
+                },
+            );
+        }
+        assert!(trajectory.check().is_err());
+        let ended = Event::RunEnded {
+            outcome: Outcome::Failed {
+                error: "full".to_owned(),
+            },
+            spent: Spent::default(),
+        };
+        assert!(trajectory.end(ended).is_err());
+        let read = super::super::read::read(&target.path).expect("it can be read");
+        assert!(matches!(
+            read.records.last().map(|record| &record.event),
+            Some(Event::RunEnded { .. })
+        ));
     }
 
     #[test]
