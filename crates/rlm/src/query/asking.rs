@@ -1,10 +1,13 @@
 //! Asking a model: reserved before, settled after, whatever becomes of it.
 
 use super::{Node, Run};
-use crate::ledger::{Amount, Exceeded, Ledger, Reservation, prompt_bound};
-use crate::trajectory::{FailedCall, ModelReply, Spent};
+use crate::RlmError;
+use crate::ledger::{Amount, Exceeded, Reservation, prompt_bound};
+use crate::trajectory::{Event, FailedCall, ModelReply, Spent};
+use std::sync::Arc;
 use ukernel_llm::{
-    Cost, FailureKind, LlmError, Reply, Request, RequestDigest, Usage, estimate_tokens,
+    Cost, Failure, FailureKind, LlmError, Message, Reply, Request, RequestDigest, Usage,
+    estimate_tokens,
 };
 
 /// Why there is no reply.
@@ -174,18 +177,80 @@ pub(crate) fn recorded(request: &Request, reply: &Reply) -> ModelReply {
     }
 }
 
+/// Asks a model for a node's next step, and writes it down.
+pub(super) async fn step(
+    node: &Arc<Node>,
+    request: &Request,
+    new_messages: Vec<Message>,
+) -> Result<Reply, NoReply> {
+    let trajectory = &node.run.trajectory;
+    let step = node.step();
+    trajectory.add(
+        node.id,
+        Event::ModelAsked {
+            step,
+            prompt_bytes: prompt_bytes(request),
+            new_messages: Some(new_messages),
+        },
+    );
+    let asked = node.ask(request, 0).await;
+    match &asked {
+        Ok(reply) => {
+            node.ledger.note(&Spent {
+                steps: 1,
+                ..Spent::default()
+            });
+            let reply = recorded(request, reply);
+            trajectory.add(node.id, Event::ModelReplied { step, reply });
+        }
+        Err(no_reply) => trajectory.add(
+            node.id,
+            Event::ModelFailed {
+                step,
+                error: no_reply.to_string(),
+                failed: no_reply.failed_call(),
+            },
+        ),
+    }
+    asked
+}
+
+/// A call without a reply, as the run's error.
+pub(super) fn error_of(no_reply: NoReply) -> RlmError {
+    match no_reply {
+        NoReply::Failed { error, .. } if error.failure().is_some_and(is_cancelled) => {
+            RlmError::Cancelled
+        }
+        NoReply::Failed { error, .. } => error.into(),
+        NoReply::Exceeded(exceeded) => RlmError::internal(exceeded),
+    }
+}
+
+fn is_cancelled(failure: &Failure) -> bool {
+    failure.kind == FailureKind::Cancelled
+}
+
+/// A run whose time is over.
+pub(super) fn out_of_time(node: &Node) -> RlmError {
+    let ms = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    RlmError::TimeBudgetExceeded {
+        elapsed_ms: ms(node.run.elapsed()),
+        limit_ms: ms(node.run.max_wall_clock),
+    }
+}
+
 /// What a budget that is used up means for the run.
-pub(crate) fn exceeded(exceeded: Exceeded, ledger: &Ledger) -> crate::RlmError {
-    let spent = ledger.spent();
+pub(super) fn over_budget(node: &Node, exceeded: Exceeded) -> RlmError {
+    let spent = node.ledger.spent();
     match exceeded {
-        Exceeded::Tokens { limit, .. } => crate::RlmError::TokenBudgetExceeded {
+        Exceeded::Tokens { limit, .. } => RlmError::TokenBudgetExceeded {
             used: spent.tokens(),
             limit,
         },
-        Exceeded::Money { limit, .. } => crate::RlmError::MoneyBudgetExceeded {
+        Exceeded::Money { limit, .. } => RlmError::MoneyBudgetExceeded {
             used: spent.micro_dollars,
             limit,
         },
-        Exceeded::SubCalls { limit } => crate::RlmError::SubCallBudgetExceeded { limit },
+        Exceeded::SubCalls { limit } => RlmError::SubCallBudgetExceeded { limit },
     }
 }

@@ -1,8 +1,8 @@
 //! The best answer there is when a limit comes near.
 
+use super::asking::{NoReply, error_of, out_of_time, over_budget, step};
 use super::commands::execute;
 use super::conversation::Conversation;
-use super::steps::{error_of, out_of_time, over_budget, step};
 use super::{Answer, Node, prompt};
 use crate::command::{Command, Parsed, parse};
 use crate::ledger::{Exceeded, prompt_bound};
@@ -112,7 +112,7 @@ async fn last_answer(
     let new = request.messages.clone();
     let reply = match step(node, &request, new).await {
         Ok(reply) => reply,
-        Err(super::asking::NoReply::Exceeded(_)) => return Ok(None),
+        Err(NoReply::Exceeded(_)) => return Ok(None),
         Err(no_reply) => return Err(error_of(no_reply)),
     };
     node.set_long(false);

@@ -1,6 +1,6 @@
 //! The loop of one node.
 
-use super::asking::{self, NoReply, prompt_bytes, recorded};
+use super::asking::{NoReply, error_of, out_of_time, step};
 use super::best::{Limit, best_answer};
 use super::commands::{Followed, execute, follow};
 use super::conversation::Conversation;
@@ -88,14 +88,6 @@ pub(crate) fn outcome_of(answered: &Result<Answer>) -> Outcome {
         Err(error) => Outcome::Failed {
             error: error.to_string(),
         },
-    }
-}
-
-pub(super) fn out_of_time(node: &Node) -> RlmError {
-    let ms = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    RlmError::TimeBudgetExceeded {
-        elapsed_ms: ms(node.run.elapsed()),
-        limit_ms: ms(node.run.max_wall_clock),
     }
 }
 
@@ -256,44 +248,6 @@ async fn ask(node: &Arc<Node>, talk: &mut Conversation) -> Result<Reply, NoReply
     step(node, &request, talk.take_new()).await
 }
 
-/// Asks a model for a node's next step, and writes it down.
-pub(super) async fn step(
-    node: &Arc<Node>,
-    request: &Request,
-    new_messages: Vec<ukernel_llm::Message>,
-) -> Result<Reply, NoReply> {
-    let trajectory = &node.run.trajectory;
-    let step = node.step();
-    trajectory.add(
-        node.id,
-        Event::ModelAsked {
-            step,
-            prompt_bytes: prompt_bytes(request),
-            new_messages: Some(new_messages),
-        },
-    );
-    let asked = node.ask(request, 0).await;
-    match &asked {
-        Ok(reply) => {
-            node.ledger.note(&Spent {
-                steps: 1,
-                ..Spent::default()
-            });
-            let reply = recorded(request, reply);
-            trajectory.add(node.id, Event::ModelReplied { step, reply });
-        }
-        Err(no_reply) => trajectory.add(
-            node.id,
-            Event::ModelFailed {
-                step,
-                error: no_reply.to_string(),
-                failed: no_reply.failed_call(),
-            },
-        ),
-    }
-    asked
-}
-
 fn correct(node: &Node, talk: &mut Conversation, reason: String) {
     talk.tell(&reason);
     node.run.trajectory.add(
@@ -317,23 +271,4 @@ fn advice(kind: Option<FailureKind>) -> Option<&'static str> {
         ),
         _ => None,
     }
-}
-
-pub(super) fn error_of(no_reply: NoReply) -> RlmError {
-    match no_reply {
-        NoReply::Failed { error, .. } if error.failure().is_some_and(is_cancelled) => {
-            RlmError::Cancelled
-        }
-        NoReply::Failed { error, .. } => error.into(),
-        NoReply::Exceeded(exceeded) => RlmError::internal(exceeded),
-    }
-}
-
-fn is_cancelled(failure: &ukernel_llm::Failure) -> bool {
-    failure.kind == FailureKind::Cancelled
-}
-
-/// What a budget that is used up means.
-pub(super) fn over_budget(node: &Node, exceeded: crate::ledger::Exceeded) -> RlmError {
-    asking::exceeded(exceeded, &node.ledger)
 }
