@@ -1,0 +1,277 @@
+//! `TerraphimRlm`: the public API (specification, section 5.1).
+
+mod opening;
+mod request;
+mod sessions;
+
+pub use opening::become_vm_if_asked;
+pub use request::{Query, RlmResponse, Running, SessionStatus, Surroundings};
+
+use crate::folder::Folder;
+use crate::query::{self, Node, NodeParts, Run, RunParts};
+use crate::schema::Schema;
+use crate::session::{Bound, budget};
+use crate::trajectory::{
+    Budget, Event, Record, RunStarted, Trajectory, TrajectoryFile, VERSION, sweep,
+};
+use crate::{Result, RlmConfig, RlmError, models};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use ukernel_image::{Progress, Silent};
+use ukernel_kg::KnowledgeGraphValidator;
+use ukernel_llm::{GenericLlmClient, ModelInfo};
+use ukernel_sandbox::SessionId;
+use ukernel_sandbox::session::{Session, SessionManager};
+
+/// Answers questions over contexts larger than any window. Clones share everything.
+///
+/// ```no_run
+/// use terraphim_rlm::{Context, Query, RlmConfig, TerraphimRlm};
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     // Before a runtime is started: this program is also every VM it starts.
+///     terraphim_rlm::become_vm_if_asked();
+///     tokio::runtime::Runtime::new()?.block_on(ask())?;
+///     Ok(())
+/// }
+///
+/// async fn ask() -> Result<(), terraphim_rlm::RlmError> {
+///     let rlm = TerraphimRlm::new(RlmConfig::default()).await?;
+///     let response = rlm
+///         .ask(Query {
+///             question: "How often is a patent mentioned?".to_owned(),
+///             context: Context::files(&["LICENSE".into()], 1 << 30)?,
+///             ..Query::default()
+///         })
+///         .await?;
+///     println!("{} ({} tokens)", response.answer, response.spent.tokens());
+///     rlm.stop().await;
+///     Ok(())
+/// }
+/// ```
+#[derive(Clone)]
+pub struct TerraphimRlm {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: Arc<RlmConfig>,
+    llm: Arc<dyn GenericLlmClient>,
+    sessions: SessionManager,
+    owner: u32,
+    kg: Option<Arc<Mutex<KnowledgeGraphValidator>>>,
+    bound: Mutex<HashMap<SessionId, Bound>>,
+    /// Removed when the last handle is dropped.
+    _folder: Option<Folder>,
+}
+
+impl TerraphimRlm {
+    /// A runtime of this process, with the models of the configuration. Keys are read from the
+    /// environment. The first time kernel, image and template are built, which takes minutes.
+    ///
+    /// # Errors
+    /// [`RlmError::Config`], [`RlmError::LlmProviderError`], [`RlmError::VmAllocationFailed`].
+    pub async fn new(config: RlmConfig) -> Result<Self> {
+        Self::with(config, Surroundings::default(), Arc::new(Silent)).await
+    }
+
+    /// The same with other surroundings, telling `progress` what is built.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub async fn with(
+        config: RlmConfig,
+        surroundings: Surroundings,
+        progress: Arc<dyn Progress + Send + Sync>,
+    ) -> Result<Self> {
+        config.check()?;
+        let llm = match surroundings.llm.clone() {
+            Some(llm) => llm,
+            None => models::open(&config, &|name| std::env::var(name).ok())?,
+        };
+        opening::check_prices(&config, llm.as_ref())?;
+        let opened = tokio::task::spawn_blocking(move || {
+            opening::open(config, llm, &surroundings, progress.as_ref())
+        });
+        let inner = opened.await.map_err(RlmError::internal)??;
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &RlmConfig {
+        &self.inner.config
+    }
+
+    /// What is known of the model that is asked.
+    ///
+    /// # Errors
+    /// If it could not be asked.
+    pub fn model_info(&self) -> Result<ModelInfo> {
+        let model = self.inner.config.model()?;
+        self.inner.llm.model_info(&model).map_err(RlmError::from)
+    }
+
+    /// Answers a question, over the `context` of a session if one is given.
+    ///
+    /// # Errors
+    /// [`RlmError`]: there is no answer.
+    pub async fn query(&self, input: &str, session_id: Option<SessionId>) -> Result<RlmResponse> {
+        self.ask(Query {
+            question: input.to_owned(),
+            session: session_id,
+            ..Query::default()
+        })
+        .await
+    }
+
+    /// Answers a question, and tells what happens meanwhile.
+    #[must_use]
+    pub fn stream(&self, mut query: Query) -> Running {
+        let (sender, events) = mpsc::unbounded_channel();
+        let watcher = query.watcher.take();
+        query.watcher = Some(Arc::new(move |record: &Record| {
+            if let Some(watcher) = &watcher {
+                watcher(record);
+            }
+            // Nobody has to listen.
+            let _ = sender.send(record.clone());
+        }));
+        let rlm = self.clone();
+        let answer = tokio::spawn(async move { rlm.ask(query).await });
+        Running { events, answer }
+    }
+
+    /// Answers a question.
+    ///
+    /// # Errors
+    /// [`RlmError`]: there is no answer. What was spent is in the trajectory.
+    pub async fn ask(&self, query: Query) -> Result<RlmResponse> {
+        if query.question.trim().is_empty() {
+            return Err(RlmError::Config("the question is empty".to_owned()));
+        }
+        let schema = query.schema.clone().map(Schema::new).transpose()?;
+        let run = uuid::Uuid::new_v4().to_string();
+        let target = self.target(&run, query.trace.clone())?;
+        let (bound, is_ours) = match query.session {
+            Some(id) => (self.bound(id)?, false),
+            None => (self.create_bound().await?, true),
+        };
+        let ours = CancelOnDrop(is_ours.then(|| bound.session.clone()));
+        let slice = bound.ledger.whole();
+        let started = self.run_started(&run, target.as_ref(), slice.ledger())?;
+        let trajectory = Trajectory::begin(target.as_ref(), query.watcher, started)?;
+        let run_parts = self.run_parts(trajectory, query.cancel.child_token())?;
+        let node = Arc::new(Node::new(NodeParts {
+            id: run_parts.next_node(),
+            depth: 0,
+            ledger: slice.ledger().clone(),
+            session: bound.session.clone(),
+            context: query.context,
+            question: query.question,
+            schema,
+            token: bound.token,
+            cancel: run_parts.cancel.child_token(),
+            attempts: Arc::clone(&bound.attempts),
+            run: run_parts,
+        }));
+        let _cancel = node.run.cancel.clone().drop_guard();
+        let answered = query::answer(&node, None).await;
+        node.run.all_ended().await;
+        let spent = query::spent(&node);
+        let outcome = query::outcome_of(&answered);
+        let ended = Event::RunEnded { outcome, spent };
+        let written = node.run.trajectory.end(ended);
+        if is_ours {
+            // What cannot be removed goes with the folder of all sessions.
+            let _ = self.destroy_session(bound.session.id()).await;
+        }
+        drop(ours);
+        let answer = answered?;
+        written?;
+        Ok(RlmResponse {
+            answer: answer.text,
+            value: answer.value,
+            partial: answer.partial,
+            spent,
+            run,
+            trajectory: target.map(|target| target.path),
+        })
+    }
+
+    fn run_parts(&self, trajectory: Trajectory, cancel: CancellationToken) -> Result<Arc<Run>> {
+        let inner = &self.inner;
+        Ok(Arc::new(Run::new(RunParts {
+            config: Arc::clone(&inner.config),
+            llm: Arc::clone(&inner.llm),
+            model: inner.config.model()?,
+            sub_model: inner.config.sub_model()?,
+            sessions: inner.sessions.clone(),
+            owner: inner.owner,
+            kg: inner.kg.clone(),
+            trajectory,
+            max_wall_clock: Duration::from_millis(inner.config.max_wall_clock_ms),
+            cancel,
+        })))
+    }
+
+    fn run_started(
+        &self,
+        run: &str,
+        target: Option<&TrajectoryFile>,
+        ledger: &crate::ledger::Ledger,
+    ) -> Result<RunStarted> {
+        let config = &self.inner.config;
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Ok(RunStarted {
+            version: VERSION,
+            ukernel: env!("CARGO_PKG_VERSION").to_owned(),
+            run: run.to_owned(),
+            started_unix_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+            verbose: target.is_some_and(|target| target.verbose),
+            model: config.model()?.to_string(),
+            sub_model: config.sub_model()?.to_string(),
+            origin: self.model_info()?.origin.to_string(),
+            budget: Budget {
+                tokens: ledger.limit().tokens,
+                ..budget(config)
+            },
+        })
+    }
+
+    /// Where a trajectory goes.
+    fn target(&self, run: &str, asked: Option<TrajectoryFile>) -> Result<Option<TrajectoryFile>> {
+        let config = &self.inner.config;
+        if asked.is_some() {
+            return Ok(asked);
+        }
+        let Some(folder) = &config.trace_folder else {
+            return Ok(None);
+        };
+        let made = std::fs::create_dir_all(folder)
+            .and_then(|()| sweep(folder, config.trace_retention_days));
+        made.map_err(|error| RlmError::internal(format!("{}: {error}", folder.display())))?;
+        Ok(Some(TrajectoryFile {
+            path: folder.join(format!("{run}.jsonl")),
+            verbose: config.enable_verbose_tracing,
+        }))
+    }
+}
+
+/// Cancels a session nobody knows when it is dropped.
+struct CancelOnDrop(Option<Session>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        if let Some(session) = &self.0 {
+            session.token().cancel();
+        }
+    }
+}

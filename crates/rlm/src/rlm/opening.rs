@@ -1,0 +1,159 @@
+//! Opening a runtime: the store, the backend, the pool, the thesaurus.
+
+use super::{Inner, Surroundings};
+use crate::folder::Folder;
+use crate::{Result, RlmConfig, RlmError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use ukernel_image::Progress;
+use ukernel_kg::{KgConfig, KnowledgeGraphValidator, Thesaurus};
+use ukernel_llm::{GenericLlmClient, ModelName, Origin, Provider};
+use ukernel_machine::probe::ProbeConfig;
+use ukernel_sandbox::SandboxError;
+use ukernel_sandbox::engine::{Engine, EngineOptions};
+use ukernel_sandbox::session::SessionManager;
+use ukernel_sandbox::vm::VmManager;
+use ukernel_vmm::LauncherOptions;
+
+/// Argument with which a program of this crate becomes a VM.
+const VM_ARGUMENT: &str = "__vm";
+
+/// Largest thesaurus, in bytes.
+const MAX_THESAURUS_BYTES: u64 = 256 << 20;
+
+/// Becomes a VM if the embedded VMM has started this program for that, and never returns then. To be
+/// called first in `main`, before threads are started or files opened; so `main` is a plain function,
+/// not one of `#[tokio::main]`.
+pub fn become_vm_if_asked() {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|argument| argument == VM_ARGUMENT)
+    {
+        ukernel_vmm::vm_main();
+    }
+}
+
+pub(super) fn open(
+    config: RlmConfig,
+    llm: Arc<dyn GenericLlmClient>,
+    surroundings: &Surroundings,
+    progress: &dyn Progress,
+) -> Result<Inner> {
+    let kg = thesaurus(&config)?;
+    let home = match &config.home {
+        Some(home) => home.clone(),
+        None => default_home()?,
+    };
+    let vm_process = match &surroundings.vm_process {
+        Some(options) => options.clone(),
+        None => {
+            let this = std::env::current_exe().map_err(RlmError::internal)?;
+            LauncherOptions::new(this, [VM_ARGUMENT.into()])
+        }
+    };
+    let source = config
+        .source
+        .clone()
+        .unwrap_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")));
+    let sandbox = config.sandbox();
+    let failed = |error: SandboxError| match error {
+        SandboxError::Config(problem) => RlmError::Config(problem),
+        other => RlmError::VmAllocationFailed {
+            reason: other.to_string(),
+        },
+    };
+    let probe = surroundings.probe.clone().unwrap_or_else(|| ProbeConfig {
+        path: std::env::var_os("PATH").unwrap_or_default(),
+        firecracker: std::env::var_os("UKERNEL_FIRECRACKER").map(PathBuf::from),
+        state_dir: home.clone(),
+    });
+    let engine = Engine::open(&EngineOptions {
+        home: home.clone(),
+        source,
+        probe,
+        vm_process,
+        preference: sandbox.backend_preference.clone(),
+    })
+    .map_err(failed)?;
+    let template = engine
+        .template(sandbox.machine_mib(), progress)
+        .map_err(failed)?;
+    let vms = VmManager::start(template, &sandbox).map_err(failed)?;
+    let (folder, root) = match &config.session_folder {
+        Some(kept) => (None, kept.clone()),
+        None => {
+            let folder = Folder::make(&home.join("rlm"))?;
+            let path = folder.path().to_owned();
+            (Some(folder), path)
+        }
+    };
+    let sessions = SessionManager::open(root, vms, sandbox).map_err(failed)?;
+    Ok(Inner {
+        config: Arc::new(config),
+        llm,
+        sessions,
+        owner: rustix::process::getuid().as_raw(),
+        kg,
+        bound: Mutex::default(),
+        _folder: folder,
+    })
+}
+
+fn default_home() -> Result<PathBuf> {
+    let home = std::env::home_dir().filter(|home| home.is_absolute());
+    home.map(|home| home.join(".cache/ukernel"))
+        .ok_or_else(|| RlmError::Config("there is no home folder. hint: set home".to_owned()))
+}
+
+fn thesaurus(config: &RlmConfig) -> Result<Option<Arc<Mutex<KnowledgeGraphValidator>>>> {
+    let Some(path) = config
+        .kg_thesaurus
+        .as_ref()
+        .filter(|_| config.kg_validation_enabled)
+    else {
+        return Ok(None);
+    };
+    let bad = |cause: &dyn std::fmt::Display| {
+        RlmError::Config(format!("the thesaurus {}: {cause}", path.display()))
+    };
+    let length = std::fs::metadata(path).map_err(|error| bad(&error))?.len();
+    if length > MAX_THESAURUS_BYTES {
+        return Err(bad(&"it is too large"));
+    }
+    let json = std::fs::read(path).map_err(|error| bad(&error))?;
+    let terms =
+        Thesaurus::from_json(&json, &ukernel_kg::Limits::default()).map_err(|error| bad(&error))?;
+    let rules = KgConfig {
+        kg_retry_limit: config.kg_retry_limit,
+        kg_escalation_enabled: config.kg_escalation_enabled,
+        kg_strictness: config.kg_strictness,
+    };
+    let validator = KnowledgeGraphValidator::new(terms, rules).map_err(|error| bad(&error))?;
+    Ok(Some(Arc::new(Mutex::new(validator))))
+}
+
+/// A budget of money has to know what calls cost before they are made.
+pub(super) fn check_prices(config: &RlmConfig, llm: &dyn GenericLlmClient) -> Result<()> {
+    if config.max_total_micro_dollars.is_none() {
+        return Ok(());
+    }
+    for model in [config.model()?, config.sub_model()?] {
+        let is_local = matches!(
+            &model,
+            ModelName::Hosted {
+                provider: Provider::Ollama,
+                ..
+            }
+        );
+        let info = llm.model_info(&model)?;
+        let is_played = matches!(info.origin, Origin::Replay { .. });
+        let has_price = config.prices.contains_key(&model.to_string());
+        if !(is_local || is_played || has_price) {
+            return Err(RlmError::Config(format!(
+                "there is a budget of money, and no price for {model}. hint: set it in the \
+                 configuration: [prices.\"{model}\"]"
+            )));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,316 @@
+//! Sessions, as the specification has them: code, commands, variables, snapshots, terms.
+
+use super::{SessionStatus, TerraphimRlm};
+use crate::context::Context;
+use crate::query::{self, Node, NodeParts};
+use crate::session::Bound;
+use crate::trajectory::Trajectory;
+use crate::{Result, RlmError};
+use std::collections::HashMap;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use ukernel_sandbox::session::{Create, Session, SnapshotInfo};
+use ukernel_sandbox::{
+    ExecutionContext, ExecutionEnvironment, ExecutionResult, SandboxError, SessionId, SnapshotId,
+};
+
+/// Where the guest and the host exchange values. Known to `adapters/python/src/rlm.py`.
+const VALUE_PATH: &str = "/tmp/.value";
+
+impl TerraphimRlm {
+    /// Runs Python in a session. It may ask models; what that costs is the session's.
+    ///
+    /// # Errors
+    /// [`RlmError::ExecutionTimeout`], [`RlmError::KgValidationFailed`],
+    /// [`RlmError::KgEscalationRequired`], and those of the session. Code that fails is a result.
+    pub async fn execute_code(&self, code: &str, session_id: SessionId) -> Result<ExecutionResult> {
+        self.execute(code, session_id, false).await
+    }
+
+    /// Runs a shell command in a session.
+    ///
+    /// # Errors
+    /// As [`Self::execute_code`].
+    pub async fn execute_command(
+        &self,
+        cmd: &str,
+        session_id: SessionId,
+    ) -> Result<ExecutionResult> {
+        self.execute(cmd, session_id, true).await
+    }
+
+    async fn execute(
+        &self,
+        source: &str,
+        id: SessionId,
+        is_shell: bool,
+    ) -> Result<ExecutionResult> {
+        let bound = self.bound(id)?;
+        let node = self.node_for_code(&bound, id)?;
+        query::validate_directly(&node, is_shell, source)?;
+        self.begin(&bound, &node).await?;
+        let executed = query::execute_directly(&node, is_shell, source).await;
+        executed.map_err(|error| RlmError::of_sandbox(error, id))
+    }
+
+    /// Puts the functions that ask into the session's REPL, once.
+    async fn begin(&self, bound: &Bound, node: &Arc<Node>) -> Result<()> {
+        let mut has_begun = bound.has_begun.lock().await;
+        if !*has_begun {
+            let begun = query::execute_directly(node, false, query::BEGIN).await;
+            begun.map_err(|error| RlmError::of_sandbox(error, bound.session.id()))?;
+            *has_begun = true;
+        }
+        Ok(())
+    }
+
+    /// A node that only runs code.
+    fn node_for_code(&self, bound: &Bound, id: SessionId) -> Result<Arc<Node>> {
+        let started = self.run_started(&id.to_string(), None, &bound.ledger)?;
+        let trajectory = Trajectory::begin(None, None, started)?;
+        let run = self.run_parts(trajectory, CancellationToken::new())?;
+        Ok(Arc::new(Node::new(NodeParts {
+            id: run.next_node(),
+            depth: 0,
+            ledger: bound.ledger.clone(),
+            session: bound.session.clone(),
+            context: Context::default(),
+            question: String::new(),
+            schema: None,
+            token: bound.token,
+            cancel: run.cancel.child_token(),
+            attempts: Arc::clone(&bound.attempts),
+            run,
+        })))
+    }
+
+    /// A variable of the session's REPL, as text; `None` if it is not set.
+    ///
+    /// # Errors
+    /// [`RlmError::Config`] if the name cannot be one; those of the session.
+    pub async fn get_context(&self, session_id: SessionId, key: &str) -> Result<Option<String>> {
+        check_variable(key)?;
+        let session = self.session(session_id)?;
+        let found = self
+            .internal(&session, &format!("__import__('rlm').get({key:?})"))
+            .await?;
+        if found.value.as_deref() != Some("True") {
+            return Ok(None);
+        }
+        let value = session.get_file(VALUE_PATH).await;
+        let value = value.map_err(|error| RlmError::of_sandbox(error, session_id))?;
+        Ok(Some(String::from_utf8_lossy(&value).into_owned()))
+    }
+
+    /// Sets a variable of the session's REPL to a text. `context` is what questions are about.
+    ///
+    /// # Errors
+    /// As [`Self::get_context`].
+    pub async fn set_context(&self, session_id: SessionId, key: &str, value: &str) -> Result<()> {
+        check_variable(key)?;
+        let session = self.session(session_id)?;
+        let put = session
+            .put_file(VALUE_PATH, value.as_bytes().to_vec())
+            .await;
+        put.map_err(|error| RlmError::of_sandbox(error, session_id))?;
+        self.internal(&session, &format!("__import__('rlm').put({key:?})"))
+            .await?;
+        Ok(())
+    }
+
+    /// Runs code of ours, which has to end well.
+    async fn internal(&self, session: &Session, code: &str) -> Result<ExecutionResult> {
+        let executed = session
+            .execute_code(code, &ExecutionContext::default())
+            .await;
+        let result = executed.map_err(|error| RlmError::of_sandbox(error, session.id()))?;
+        if !result.is_success() {
+            return Err(RlmError::ExecutionFailed {
+                exit_code: 1,
+                stderr: result.output.stderr,
+            });
+        }
+        Ok(result)
+    }
+
+    /// Keeps the state of a session under a name.
+    ///
+    /// # Errors
+    /// [`RlmError::SnapshotLimitExceeded`], those of the session.
+    pub async fn create_snapshot(&self, session_id: SessionId, name: &str) -> Result<SnapshotId> {
+        let session = self.session(session_id)?;
+        let made = session.create_snapshot(name).await;
+        made.map_err(|error| RlmError::of_sandbox(error, session_id))
+    }
+
+    /// Goes back to a snapshot: interpreter, variables and files.
+    ///
+    /// # Errors
+    /// [`RlmError::SnapshotNotFound`], those of the session.
+    pub async fn restore_snapshot(
+        &self,
+        session_id: SessionId,
+        snapshot_id: &SnapshotId,
+    ) -> Result<()> {
+        let session = self.session(session_id)?;
+        session
+            .restore_snapshot(snapshot_id)
+            .await
+            .map_err(|error| match error {
+                SandboxError::NoSnapshot(_) => RlmError::SnapshotNotFound {
+                    snapshot_id: *snapshot_id,
+                },
+                other => RlmError::of_sandbox(other, session_id),
+            })
+    }
+
+    /// The snapshots of a session.
+    ///
+    /// # Errors
+    /// Those of the session.
+    pub async fn list_snapshots(&self, session_id: SessionId) -> Result<Vec<SnapshotInfo>> {
+        let session = self.session(session_id)?;
+        let listed = session.list_snapshots().await;
+        listed.map_err(|error| RlmError::of_sandbox(error, session_id))
+    }
+
+    /// Makes a session.
+    ///
+    /// # Errors
+    /// [`RlmError::VmAllocationFailed`].
+    pub async fn create_session(&self) -> Result<SessionId> {
+        Ok(self.create_bound().await?.session.id())
+    }
+
+    pub(super) async fn create_bound(&self) -> Result<Bound> {
+        let inner = &self.inner;
+        let create = Create {
+            name: None,
+            owner: inner.owner,
+        };
+        let session =
+            inner
+                .sessions
+                .create(create)
+                .await
+                .map_err(|error| RlmError::VmAllocationFailed {
+                    reason: error.to_string(),
+                })?;
+        let bound = Bound::new(session, &inner.config);
+        self.bounds().insert(bound.session.id(), bound.clone());
+        Ok(bound)
+    }
+
+    /// Ends a session, whatever it does. Its token is worth nothing from then on.
+    ///
+    /// # Errors
+    /// [`RlmError::SessionNotFound`].
+    pub async fn destroy_session(&self, session_id: SessionId) -> Result<()> {
+        let session = self.session(session_id)?;
+        self.bounds().remove(&session_id);
+        let ended = self.inner.sessions.destroy(&session).await;
+        ended.map_err(|error| RlmError::of_sandbox(error, session_id))
+    }
+
+    /// Adds time to a session's life, as often as the configuration allows.
+    ///
+    /// # Errors
+    /// Those of the session.
+    pub async fn extend_session(&self, session_id: SessionId) -> Result<Duration> {
+        let session = self.session(session_id)?;
+        let left = session.extend().await;
+        left.map_err(|error| RlmError::of_sandbox(error, session_id))
+    }
+
+    /// What a session is and does.
+    ///
+    /// # Errors
+    /// [`RlmError::SessionNotFound`].
+    pub async fn get_session_status(&self, session_id: SessionId) -> Result<SessionStatus> {
+        Ok(self.session(session_id)?.info())
+    }
+
+    /// A person approves terms that were unknown in a session: from now on they are known in all.
+    ///
+    /// # Errors
+    /// [`RlmError::Config`] if there is no thesaurus, or they are no terms.
+    pub fn approve_terms(&self, session_id: SessionId, terms: &[String]) -> Result<()> {
+        let Some(kg) = &self.inner.kg else {
+            return Err(RlmError::Config("there is no thesaurus".to_owned()));
+        };
+        let bound = self.bound(session_id)?;
+        let mut kg = kg.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut attempts = bound
+            .attempts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        kg.approve(terms, &mut attempts)
+            .map_err(|error| RlmError::Config(error.to_string()))
+    }
+
+    /// A person rejects terms: commands with them do not run in this session.
+    ///
+    /// # Errors
+    /// Those of the session.
+    pub fn reject_terms(&self, session_id: SessionId, terms: &[String]) -> Result<()> {
+        let bound = self.bound(session_id)?;
+        let mut attempts = bound
+            .attempts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        attempts.reject(terms.iter().map(String::as_str));
+        Ok(())
+    }
+
+    /// Ends every session, and waits until their VMs are gone.
+    pub async fn stop(&self) {
+        let ids: Vec<SessionId> = self.bounds().keys().copied().collect();
+        if self.inner.config.session_folder.is_none() {
+            for id in ids {
+                // What is left goes with the folder.
+                let _ = self.destroy_session(id).await;
+            }
+        }
+        self.inner.sessions.stop().await;
+    }
+
+    pub(super) fn bounds(&self) -> MutexGuard<'_, HashMap<SessionId, Bound>> {
+        self.inner
+            .bound
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn session(&self, id: SessionId) -> Result<Session> {
+        let inner = &self.inner;
+        inner
+            .sessions
+            .find(inner.owner, &id.to_string())
+            .map_err(|_| RlmError::SessionNotFound { session_id: id })
+    }
+
+    pub(super) fn bound(&self, id: SessionId) -> Result<Bound> {
+        let session = self.session(id)?;
+        let config = &self.inner.config;
+        let mut bounds = self.bounds();
+        let bound = bounds
+            .entry(id)
+            .or_insert_with(|| Bound::new(session, config));
+        Ok(bound.clone())
+    }
+}
+
+fn check_variable(name: &str) -> Result<()> {
+    let mut letters = name.chars();
+    let begins = letters
+        .next()
+        .is_some_and(|first| first.is_ascii_alphabetic() || first == '_');
+    if begins && name.len() <= 128 && letters.all(|one| one.is_ascii_alphanumeric() || one == '_') {
+        return Ok(());
+    }
+    Err(RlmError::Config(format!(
+        "`{}` is no name of a variable",
+        name.escape_debug().take(80).collect::<String>()
+    )))
+}
