@@ -7,6 +7,7 @@
 //! ```
 //! The session's token stays in here: it goes out with every call and no program ever sees it.
 
+use crate::execution::Execution;
 use crate::local::Local;
 use crate::runtime::is_interrupted;
 use crate::{channel, mem, task};
@@ -32,7 +33,7 @@ enum Pending {
 
 struct Calls {
     /// The running execution and what it may show.
-    token: Option<(u32, SessionToken)>,
+    token: Option<(Execution, SessionToken)>,
     /// By number.
     pending: BTreeMap<u32, Pending>,
     next: u32,
@@ -45,7 +46,7 @@ static CALLS: Local<Calls> = Local::new(Calls {
 });
 
 /// An execution begins. Calls of an earlier one are refused from now on.
-pub(crate) fn begin(execution: u32, token: Option<SessionToken>) {
+pub(crate) fn begin(execution: Execution, token: Option<SessionToken>) {
     CALLS.get().token = token.map(|token| (execution, token));
 }
 
@@ -55,14 +56,18 @@ pub(crate) fn end() {
 }
 
 /// Asks the host for something and waits.
-pub(crate) fn ask(execution: u32, name: String, payload: &[u8]) -> Result<Vec<u8>, CallError> {
+pub(crate) fn ask(
+    execution: Execution,
+    name: String,
+    payload: &[u8],
+) -> Result<Vec<u8>, CallError> {
     if name.is_empty() || name.len() > MAX_CALL_NAME_BYTES {
         return Err(refused("the name of a host call has 1 to 64 bytes"));
     }
     let (call, token) = number(execution)?;
     let (first, rest) = cut(payload);
     channel::say(&GuestMessage::Call {
-        id: execution,
+        id: execution.id,
         call,
         token,
         name,
@@ -84,7 +89,7 @@ pub(crate) fn ask(execution: u32, name: String, payload: &[u8]) -> Result<Vec<u8
 }
 
 /// The number of a new call, and the token it shows.
-fn number(execution: u32) -> Result<(u32, SessionToken), CallError> {
+fn number(execution: Execution) -> Result<(u32, SessionToken), CallError> {
     let mut calls = CALLS.get();
     let token = match calls.token {
         Some((running, token)) if running == execution => token,

@@ -22,6 +22,7 @@ mod call;
 mod channel;
 mod clock;
 mod dev;
+mod execution;
 mod files;
 mod local;
 mod mem;

@@ -14,6 +14,7 @@ use crate::call;
 use crate::channel::{self, Channel, Incoming};
 use crate::dev::vsock::Vsock;
 use crate::dev::{interrupts, platform};
+use crate::execution::Execution;
 use crate::files::{FileError as TreeError, TREE, Tree};
 use crate::local::Local;
 use crate::runtime::{self, Instance, Loaded, RunError};
@@ -321,8 +322,9 @@ fn work(loaded: Arc<Loaded>) {
                 inline_output_bytes,
                 token,
             } => {
-                output::begin(id, inline_output_bytes);
-                call::begin(id, token);
+                let execution = Execution::begin(id);
+                output::begin(execution, inline_output_bytes);
+                call::begin(execution, token);
                 let outcome = match source_bytes(source) {
                     // The exit was the outcome of the program that made it, of no other.
                     Ok(_) if has_ended => Outcome::Trapped {
@@ -330,7 +332,7 @@ fn work(loaded: Arc<Loaded>) {
                     },
                     Ok(source) => {
                         runtime::interrupt(false);
-                        let ran = instance.exec(id, name, source, args, mode);
+                        let ran = instance.exec(execution, name, source, args, mode);
                         has_ended = ran.is_err();
                         outcome_of(ran)
                     }

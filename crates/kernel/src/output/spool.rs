@@ -66,11 +66,6 @@ impl Output {
         }
     }
 
-    /// The execution whose output this is.
-    pub(crate) fn execution(&self) -> u32 {
-        self.execution
-    }
-
     /// Takes note of what the program wrote to `stream`; how many of its first bytes are to
     /// be sent.
     pub(crate) fn write(&mut self, tree: &mut Tree, stream: Stream, bytes: &[u8]) -> usize {

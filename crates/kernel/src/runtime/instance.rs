@@ -3,6 +3,7 @@
 use super::engine::Loaded;
 use super::state::{ExitNow, State};
 use super::{abi, wasi};
+use crate::execution::Execution;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use ukernel_abi::message::{Mode, Outcome};
@@ -111,17 +112,17 @@ impl Instance {
         self.guard(|store| resume.call(store, ()))
     }
 
-    /// Runs code as execution `id`.
+    /// Runs code as this execution.
     pub(crate) fn exec(
         &mut self,
-        id: u32,
+        execution: Execution,
         name: String,
         source: Vec<u8>,
         args: Vec<String>,
         mode: Mode,
     ) -> Result<Outcome, RunError> {
         let state = self.store.data_mut();
-        state.execution = id;
+        state.execution = execution;
         state.arguments = core::iter::once(name.clone())
             .chain(args.iter().cloned())
             .collect();

@@ -1,5 +1,6 @@
 //! What the imports of one instance work on.
 
+use crate::execution::Execution;
 use crate::local::Local;
 use crate::task;
 use alloc::string::String;
@@ -12,7 +13,7 @@ pub(super) struct State {
     /// Open handles of the instance.
     pub(super) table: ResourceTable,
     /// The execution whose output this is.
-    pub(super) execution: u32,
+    pub(super) execution: Execution,
     /// The program's arguments, its name first.
     pub(super) arguments: Vec<String>,
 }
@@ -21,7 +22,7 @@ impl State {
     pub(super) fn new() -> Self {
         Self {
             table: ResourceTable::new(),
-            execution: 0,
+            execution: Execution::NONE,
             arguments: Vec::new(),
         }
     }

@@ -2,6 +2,7 @@
 
 use super::Interface;
 use crate::call::{self, CallError};
+use crate::execution::Execution;
 use crate::files::{FileError, TREE, Tree};
 use crate::runtime::state::Context;
 use alloc::string::{String, ToString};
@@ -50,7 +51,12 @@ pub(super) fn link(interface: &mut Interface<'_>) -> wasmtime::Result<()> {
     )
 }
 
-fn ask(execution: u32, name: String, payload: &str, answer: &str) -> Result<(), HostCallError> {
+fn ask(
+    execution: Execution,
+    name: String,
+    payload: &str,
+    answer: &str,
+) -> Result<(), HostCallError> {
     let payload = read(payload)?;
     let bytes = call::ask(execution, name, &payload)?;
     drop(payload);

@@ -1,6 +1,7 @@
 //! `task`: yield, sleep, spawn, join, interrupts.
 
 use super::{AbiError, Interface};
+use crate::execution::Execution;
 use crate::local::Local;
 use crate::runtime::engine::Loaded;
 use crate::runtime::instance::{Instance, RunError};
@@ -80,7 +81,7 @@ pub(super) fn link(interface: &mut Interface<'_>) -> wasmtime::Result<()> {
     })
 }
 
-fn spawn(execution: u32, path: String, args: Vec<String>) -> Result<u32, AbiError> {
+fn spawn(execution: Execution, path: String, args: Vec<String>) -> Result<u32, AbiError> {
     let source = {
         let tree = files::TREE.get();
         let node = tree.find(files::Tree::ROOT, &path, true)?;
@@ -110,7 +111,13 @@ fn spawn(execution: u32, path: String, args: Vec<String>) -> Result<u32, AbiErro
     }
 }
 
-fn run(loaded: &Loaded, execution: u32, path: String, source: Vec<u8>, args: Vec<String>) -> i32 {
+fn run(
+    loaded: &Loaded,
+    execution: Execution,
+    path: String,
+    source: Vec<u8>,
+    args: Vec<String>,
+) -> i32 {
     let ran = Instance::new(loaded)
         .map_err(RunError::from)
         .and_then(|mut instance| {
