@@ -27,6 +27,8 @@ pub(crate) struct Bound {
     pub(crate) token: SessionToken,
     /// Whether its REPL has the functions that ask. Held while they are put there.
     pub(crate) has_begun: Arc<tokio::sync::Mutex<bool>>,
+    /// One thing at a time: what runs has the whole budget.
+    pub(crate) turn: Arc<tokio::sync::Mutex<()>>,
     /// What the validator remembers of it.
     pub(crate) attempts: Arc<Mutex<Attempts>>,
 }
@@ -38,6 +40,7 @@ impl Bound {
             ledger: Ledger::new(&budget(config)),
             token: new_token(),
             has_begun: Arc::default(),
+            turn: Arc::default(),
             attempts: Arc::default(),
         }
     }

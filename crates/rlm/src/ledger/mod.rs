@@ -171,10 +171,11 @@ impl Ledger {
     }
 
     /// Slices for `count` children, of one share more than there are children: the last one stays
-    /// here. No slice has more tokens than `most_tokens`.
+    /// here. No slice has more tokens than `most_tokens`, and each has a query at least.
     ///
     /// # Errors
-    /// [`Exceeded::Tokens`] if a slice would have fewer than `least_tokens`.
+    /// [`Exceeded::Tokens`] if a slice would have fewer than `least_tokens`,
+    /// [`Exceeded::SubCalls`] if it would have no query.
     pub fn slices(
         &self,
         count: usize,
@@ -185,6 +186,12 @@ impl Ledger {
         share.tokens = share.tokens.min(most_tokens.unwrap_or(u64::MAX));
         if self.account.limit.micro_dollars == u64::MAX {
             share.micro_dollars = 0;
+        }
+        if share.sub_calls == 0 {
+            // Each child is a query itself.
+            return Err(Exceeded::SubCalls {
+                limit: self.account.limit.sub_calls,
+            });
         }
         if share.tokens < least_tokens {
             let limit = self.account.limit.tokens;
@@ -353,6 +360,10 @@ mod tests {
         assert!(
             ledger.slices(3, None, 30).is_err(),
             "too small to be of use"
+        );
+        assert!(
+            ledger.slices(100, None, 0).is_err(),
+            "a hundred queries are no slices for a hundred children and one"
         );
     }
 

@@ -4,10 +4,10 @@ use super::asking::{NoReply, prompt_bytes, recorded};
 use super::{Node, NodeParts, answer};
 use crate::RlmError;
 use crate::context::Context;
-use crate::ledger::Slice;
+use crate::ledger::{Amount, Slice};
 use crate::schema::Schema;
 use crate::session::new_token;
-use crate::trajectory::Event;
+use crate::trajectory::{Event, Spent};
 use futures_util::{StreamExt, stream};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -235,9 +235,14 @@ async fn child(
             })?;
     let ends = EndOfSession(session.clone(), run.sessions.clone());
     // One query of this call's budget is the node itself.
-    slice.ledger().note(&crate::trajectory::Spent {
+    let itself = slice.ledger().reserve_now(Amount {
         sub_calls: 1,
-        ..Default::default()
+        ..Amount::default()
+    });
+    let itself = itself.map_err(RlmError::internal)?;
+    itself.settle(&Spent {
+        sub_calls: 1,
+        ..Spent::default()
     });
     let context = match query.context {
         Some(text) => Context::text("context", text),

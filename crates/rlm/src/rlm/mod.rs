@@ -163,6 +163,10 @@ impl TerraphimRlm {
             None => (self.create_bound().await?, true),
         };
         let ours = CancelOnDrop(is_ours.then(|| bound.session.clone()));
+        let _turn = tokio::select! {
+            turn = Arc::clone(&bound.turn).lock_owned() => turn,
+            () = query.cancel.cancelled() => return Err(RlmError::Cancelled),
+        };
         let slice = bound.ledger.whole();
         let started = self.run_started(&run, target.as_ref(), slice.ledger())?;
         let trajectory = Trajectory::begin(target.as_ref(), query.watcher, started)?;

@@ -47,6 +47,7 @@ impl TerraphimRlm {
         is_shell: bool,
     ) -> Result<ExecutionResult> {
         let bound = self.bound(id)?;
+        let _turn = Arc::clone(&bound.turn).lock_owned().await;
         let node = self.node_for_code(&bound, id)?;
         query::validate_directly(&node, is_shell, source)?;
         self.begin(&bound, &node).await?;

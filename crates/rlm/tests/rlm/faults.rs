@@ -24,6 +24,7 @@ behaviours![
     a_run_can_be_played_again_from_its_trajectory,
     a_trajectory_that_cannot_be_written_stops_the_run,
     a_budget_of_money_needs_prices_and_is_kept,
+    two_questions_at_once_in_one_session_take_turns,
     contexts_of_every_kind_are_loaded,
     a_replay_that_does_not_go_on_like_this_is_an_error,
 ];
@@ -501,6 +502,27 @@ async fn a_budget_of_money_needs_prices_and_is_kept() {
         matches!(error, RlmError::MoneyBudgetExceeded { limit: 2000, .. }),
         "{error}"
     );
+    rlm.stop().await;
+}
+
+async fn two_questions_at_once_in_one_session_take_turns() {
+    let model = Scripted::new(|ask| match ask.replies {
+        0 => "```python\nseen = globals().get('seen', 0) + 1\n```".into(),
+        _ => "FINAL_VAR(seen)".into(),
+    });
+    let rlm = runtime(config(), model).await;
+    let session = rlm.create_session().await.expect("a session");
+    let asked = (
+        rlm.query("One?", Some(session)),
+        rlm.query("Two?", Some(session)),
+    );
+    let (one, two) = tokio::join!(asked.0, asked.1);
+    let mut answers = [
+        one.expect("an answer").answer,
+        two.expect("an answer").answer,
+    ];
+    answers.sort();
+    assert_eq!(answers, ["1", "2"]);
     rlm.stop().await;
 }
 
