@@ -3,9 +3,9 @@
 //! Lines are only ever added; what goes on right now is a status that the next line replaces. Every
 //! text is made harmless on its way out, as in the other renderings.
 
-use super::figures::{bytes, short, things, time};
+use super::figures::{bytes, dollars, short, things, time};
 use super::printable::excerpt;
-use super::record::{Event, NodeStarted, Outcome, Record, Spent};
+use super::record::{Event, ModelReply, NodeStarted, Outcome, Record, Spent};
 use super::words;
 use std::collections::HashMap;
 
@@ -30,6 +30,7 @@ pub struct Live {
     colour: bool,
     nodes: HashMap<u32, Seen>,
     tokens: u64,
+    micro_dollars: u64,
 }
 
 impl Live {
@@ -59,13 +60,18 @@ impl Live {
                 format!("{step}  {} runs", excerpt(kind, 40))
             }
             Event::CallStarted { .. } | Event::QueryReplied { .. } | Event::QueryFailed { .. } => {
-                let (name, items) = seen.call.as_ref()?;
+                let (name, items) = seen.call.as_ref().filter(|(_, items)| *items > 0)?;
                 let done = seen.replied.saturating_add(seen.failed);
                 format!("{}: {done} of {items} queries", excerpt(name, 40))
             }
             _ => return None,
         };
-        Some(format!("{now} · {} tokens", short(self.tokens)))
+        let tokens = format!("{} tokens", short(self.tokens));
+        let mut parts = vec![now, tokens];
+        if self.micro_dollars > 0 {
+            parts.push(dollars(self.micro_dollars));
+        }
+        Some(parts.join(" · "))
     }
 
     fn paint(&self, sequence: &str, text: &str) -> String {
@@ -98,12 +104,12 @@ impl Live {
                 None
             }
             Event::ModelReplied { reply, .. } => {
-                self.tokens = self.tokens.saturating_add(reply.usage.total_tokens());
+                self.count(reply);
                 None
             }
             Event::QueryReplied { reply, .. } => {
                 seen.replied = seen.replied.saturating_add(1);
-                self.tokens = self.tokens.saturating_add(reply.usage.total_tokens());
+                self.count(reply);
                 None
             }
             Event::QueryFailed { .. } => {
@@ -191,6 +197,12 @@ impl Live {
                 Some(format!("{} · {}", self.outcome(outcome), total(spent)))
             }
         }
+    }
+
+    fn count(&mut self, reply: &ModelReply) {
+        self.tokens = self.tokens.saturating_add(reply.usage.total_tokens());
+        let cost = reply.cost.map_or(0, |cost| cost.micro_dollars);
+        self.micro_dollars = self.micro_dollars.saturating_add(cost);
     }
 
     fn outcome(&self, outcome: &Outcome) -> String {
