@@ -2,7 +2,7 @@
 
 use crate::context::Context;
 use crate::folder::Folder;
-use crate::query::{self, Node, NodeParts, Run, RunParts};
+use crate::query::{self, Node, NodeParts, OpenBridges, Run, RunParts};
 use crate::schema::Schema;
 use crate::session::{Bound, budget};
 use crate::trajectory::{
@@ -140,6 +140,7 @@ struct Inner {
     owner: u32,
     kg: Option<Arc<Mutex<KnowledgeGraphValidator>>>,
     bound: Mutex<HashMap<SessionId, Bound>>,
+    bridges: OpenBridges,
     /// Removed when the last handle is dropped.
     _folder: Option<Folder>,
 }
@@ -327,7 +328,7 @@ impl TerraphimRlm {
     }
 
     /// A node that only runs code.
-    fn node_for_code(&self, bound: &Bound, id: SessionId) -> Result<Arc<Node>> {
+    pub(crate) fn node_for_code(&self, bound: &Bound, id: SessionId) -> Result<Arc<Node>> {
         let started = self.run_started(&id.to_string(), None, &bound.ledger)?;
         let trajectory = Trajectory::begin(None, None, started)?;
         let run = self.run_parts(trajectory, CancellationToken::new())?;
@@ -551,7 +552,11 @@ impl TerraphimRlm {
             .map_err(|_| RlmError::SessionNotFound { session_id: id })
     }
 
-    fn bound(&self, id: SessionId) -> Result<Bound> {
+    pub(crate) fn bridges(&self) -> OpenBridges {
+        self.inner.bridges.clone()
+    }
+
+    pub(crate) fn bound(&self, id: SessionId) -> Result<Bound> {
         let session = self.session(id)?;
         let config = &self.inner.config;
         let mut bounds = self.bounds();
@@ -572,6 +577,7 @@ impl TerraphimRlm {
             owner: inner.owner,
             kg: inner.kg.clone(),
             trajectory,
+            bridges: inner.bridges.clone(),
             max_wall_clock: Duration::from_millis(inner.config.max_wall_clock_ms),
             cancel,
         })))
@@ -695,6 +701,7 @@ fn open(
         owner: rustix::process::getuid().as_raw(),
         kg,
         bound: Mutex::default(),
+        bridges: OpenBridges::default(),
         _folder: folder,
     })
 }
