@@ -16,6 +16,9 @@
 //! [`ledger`] reserves, and the provider is asked. `rlm_query` makes a node of its own, with its own
 //! VM and a slice of the budget. Everything is written to the [`trajectory`] as it happens.
 //!
+//! Guests that have a network instead of the channel make the same calls over HTTP
+//! ([`BridgeServer`]): they go through the same bridge.
+//!
 //! What this crate refuses to do: trust the guest (depth, budget and token are out of its reach),
 //! retry what the sandbox says failed, or put the context into a prompt.
 #![forbid(unsafe_code)]
@@ -25,6 +28,7 @@ mod config;
 pub mod context;
 mod error;
 mod folder;
+mod http;
 pub mod ledger;
 mod models;
 mod query;
@@ -38,6 +42,7 @@ pub use config::{
 };
 pub use context::Context;
 pub use error::{Result, RlmError};
+pub use http::{BridgeServer, HexToken, OpenCalls, ServeOptions};
 pub use rlm::{
     Query, RlmResponse, Running, SessionStatus, Surroundings, TerraphimRlm, become_vm_if_asked,
 };

@@ -8,7 +8,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-pub use ukernel_abi::message::{SessionToken, SpilledOutput, Stream};
+pub use ukernel_abi::message::{
+    MAX_CALL_BYTES, MAX_PENDING_CALLS, SessionToken, SpilledOutput, Stream,
+};
 pub use ukernel_machine::calls::{CallResult, HostCall};
 
 /// Runs code and commands somewhere safe.

@@ -6,9 +6,10 @@ use crate::trajectory::Event;
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
+use tokio_util::sync::CancellationToken;
 use ukernel_sandbox::environment::{CallResult, HostCall, HostCalls, SessionToken};
 
 /// Largest piece of context handed out at once, in bytes.
@@ -23,25 +24,62 @@ pub(crate) fn is_same(one: &SessionToken, other: &SessionToken) -> bool {
     blake3::Hash::from_bytes(*one) == blake3::Hash::from_bytes(*other)
 }
 
-/// The calls of one execution of a node. When this is dropped they are refused.
+/// The calls of one execution of a node. When this is dropped they are refused, and those that came
+/// over HTTP end.
 pub(crate) struct Bridge {
     gate: Arc<Gate>,
 }
 
 /// What an execution holds on to.
-struct Gate {
+pub(crate) struct Gate {
     node: Arc<Node>,
-    is_open: AtomicBool,
+    /// Cancelled when the bridge is dropped, or with its node.
+    closed: CancellationToken,
+    is_held: bool,
+}
+
+/// Why a call has no answer.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// The token is not the session's.
+    Foreign,
+    /// What the token was for has ended.
+    Ended,
+    /// It makes no sense.
+    Malformed(String),
+    /// The host says no.
+    Denied(String),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Foreign => "this is not the session's token",
+            Self::Ended => "the execution that asks has ended",
+            Self::Malformed(reason) | Self::Denied(reason) => reason,
+        })
+    }
 }
 
 impl Bridge {
+    /// For an execution that the host follows.
     pub(crate) fn open(node: &Arc<Node>) -> Self {
-        Self {
-            gate: Arc::new(Gate {
-                node: Arc::clone(node),
-                is_open: AtomicBool::new(true),
-            }),
-        }
+        Self::enter(node, false)
+    }
+
+    /// For executions of which the host sees neither beginning nor end.
+    pub(crate) fn hold(node: &Arc<Node>) -> Self {
+        Self::enter(node, true)
+    }
+
+    fn enter(node: &Arc<Node>, is_held: bool) -> Self {
+        let gate = Arc::new(Gate {
+            node: Arc::clone(node),
+            closed: node.cancel.child_token(),
+            is_held,
+        });
+        node.run.bridges.enter(&gate);
+        Self { gate }
     }
 
     pub(crate) fn calls(&self) -> Arc<dyn HostCalls> {
@@ -51,7 +89,8 @@ impl Bridge {
 
 impl Drop for Bridge {
     fn drop(&mut self) {
-        self.gate.is_open.store(false, Ordering::Release);
+        self.gate.closed.cancel();
+        self.gate.node.run.bridges.leave(&self.gate);
     }
 }
 
@@ -62,18 +101,45 @@ impl HostCalls for Gate {
     }
 
     async fn answer(&self, call: HostCall) -> CallResult {
+        let answered = self.answer_or_refuse(call).await;
+        answered.map_err(|refusal| refusal.to_string())
+    }
+}
+
+impl Gate {
+    pub(super) fn is_held(&self) -> bool {
+        self.is_held
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        !self.closed.is_cancelled() && !self.node.session.token().is_cancelled()
+    }
+
+    /// Comes back when it is no longer open.
+    pub(crate) async fn ended(&self) {
+        tokio::select! {
+            () = self.closed.cancelled() => (),
+            () = self.node.session.token().cancelled() => (),
+        }
+    }
+
+    pub(crate) async fn answer_or_refuse(&self, call: HostCall) -> Result<Vec<u8>, Refusal> {
         if !is_same(&call.token, &self.node.token) {
-            return Err("this is not the session's token".to_owned());
+            return Err(Refusal::Foreign);
         }
-        if !self.is_open.load(Ordering::Acquire) || self.node.cancel.is_cancelled() {
-            return Err("the execution that asks has ended".to_owned());
+        if !self.is_open() {
+            return Err(Refusal::Ended);
         }
-        match call.name.as_str() {
-            "context" => self.context(&call.payload).await,
+        let answered = match call.name.as_str() {
+            "context" => self.context(read(&call.payload)?).await,
             "contexts" => Ok(json!({"sources": self.node.context.list()})
                 .to_string()
                 .into_bytes()),
-            "final" => self.noted(&call, 0, self.take_answer(&call.payload)).await,
+            "final" => {
+                let answer: Final = read(&call.payload)?;
+                let taken = async { self.take_answer(answer) };
+                self.noted_call(&call, 0, |_| taken).await
+            }
             "query_llm" => {
                 let queries: queries::Flat = read(&call.payload)?;
                 let items = queries.prompts.len();
@@ -86,16 +152,22 @@ impl HostCalls for Gate {
                 self.noted_call(&call, items, |number| queries.answer(&self.node, number))
                     .await
             }
-            other => Err(format!(
-                "there is no host call `{}`",
-                other.escape_debug().take(40).collect::<String>()
-            )),
-        }
+            other => return Err(unknown(other)),
+        };
+        answered.map_err(Refusal::Denied)
     }
 }
 
-fn read<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, String> {
-    serde_json::from_slice(payload).map_err(|error| format!("the call makes no sense: {error}"))
+fn unknown(name: &str) -> Refusal {
+    Refusal::Malformed(format!(
+        "there is no host call `{}`",
+        name.escape_debug().take(40).collect::<String>()
+    ))
+}
+
+fn read<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(payload)
+        .map_err(|error| Refusal::Malformed(format!("the call makes no sense: {error}")))
 }
 
 #[derive(Deserialize)]
@@ -112,8 +184,7 @@ struct Final {
 }
 
 impl Gate {
-    async fn context(&self, payload: &[u8]) -> CallResult {
-        let piece: Piece = read(payload)?;
+    async fn context(&self, piece: Piece) -> CallResult {
         let length = piece.length.min(MAX_PIECE_BYTES);
         self.node
             .context
@@ -121,8 +192,7 @@ impl Gate {
             .await
     }
 
-    async fn take_answer(&self, payload: &[u8]) -> CallResult {
-        let answer: Final = read(payload)?;
+    fn take_answer(&self, answer: Final) -> CallResult {
         self.node.offer(answer.text, answer.value)?;
         Ok(b"{}".to_vec())
     }
@@ -135,16 +205,6 @@ impl Gate {
     ) -> CallResult {
         let number = self.number()?;
         self.follow(call, number, items, answer(number)).await
-    }
-
-    async fn noted(
-        &self,
-        call: &HostCall,
-        items: usize,
-        answer: impl Future<Output = CallResult>,
-    ) -> CallResult {
-        let number = self.number()?;
-        self.follow(call, number, items, answer).await
     }
 
     /// Names a call within the run.

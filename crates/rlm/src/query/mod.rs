@@ -9,13 +9,15 @@ mod conversation;
 mod node;
 mod prompt;
 mod queries;
+mod registry;
 mod run;
 mod steps;
 mod validation;
 
-use bridge::Bridge;
+pub(crate) use bridge::{Bridge, Refusal};
 pub(crate) use commands::execute_directly;
 pub(crate) use node::{Node, NodeParts};
+pub(crate) use registry::{Found, OpenBridges};
 pub(crate) use run::{Run, RunParts};
 pub(crate) use steps::{BEGIN, answer, outcome_of, spent};
 pub(crate) use validation::validate_directly;

@@ -1,5 +1,6 @@
 //! A run: what all of its nodes share.
 
+use super::OpenBridges;
 use crate::RlmConfig;
 use crate::trajectory::Trajectory;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -28,6 +29,8 @@ pub(crate) struct RunParts {
     pub(crate) owner: u32,
     pub(crate) kg: Option<Arc<Mutex<KnowledgeGraphValidator>>>,
     pub(crate) trajectory: Trajectory,
+    /// Where its bridges are entered.
+    pub(crate) bridges: OpenBridges,
     pub(crate) max_wall_clock: Duration,
     pub(crate) cancel: CancellationToken,
 }

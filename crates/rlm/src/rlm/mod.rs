@@ -8,7 +8,7 @@ pub use opening::become_vm_if_asked;
 pub use request::{Query, RlmResponse, Running, SessionStatus, Surroundings};
 
 use crate::folder::Folder;
-use crate::query::{self, Node, NodeParts, Run, RunParts};
+use crate::query::{self, Node, NodeParts, OpenBridges, Run, RunParts};
 use crate::schema::Schema;
 use crate::session::{Bound, budget};
 use crate::trajectory::{
@@ -64,6 +64,7 @@ struct Inner {
     owner: u32,
     kg: Option<Arc<Mutex<KnowledgeGraphValidator>>>,
     bound: Mutex<HashMap<SessionId, Bound>>,
+    bridges: OpenBridges,
     /// Removed when the last handle is dropped.
     _folder: Option<Folder>,
 }
@@ -219,6 +220,7 @@ impl TerraphimRlm {
             owner: inner.owner,
             kg: inner.kg.clone(),
             trajectory,
+            bridges: inner.bridges.clone(),
             max_wall_clock: Duration::from_millis(inner.config.max_wall_clock_ms),
             cancel,
         })))

@@ -2,6 +2,7 @@
 
 use super::{Inner, Surroundings};
 use crate::folder::Folder;
+use crate::query::OpenBridges;
 use crate::{Result, RlmConfig, RlmError};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -95,6 +96,7 @@ pub(super) fn open(
         owner: rustix::process::getuid().as_raw(),
         kg,
         bound: Mutex::default(),
+        bridges: OpenBridges::default(),
         _folder: folder,
     })
 }

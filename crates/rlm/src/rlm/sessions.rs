@@ -2,7 +2,7 @@
 
 use super::{SessionStatus, TerraphimRlm};
 use crate::context::Context;
-use crate::query::{self, Node, NodeParts};
+use crate::query::{self, Node, NodeParts, OpenBridges};
 use crate::session::Bound;
 use crate::trajectory::Trajectory;
 use crate::{Result, RlmError};
@@ -67,7 +67,7 @@ impl TerraphimRlm {
     }
 
     /// A node that only runs code.
-    fn node_for_code(&self, bound: &Bound, id: SessionId) -> Result<Arc<Node>> {
+    pub(crate) fn node_for_code(&self, bound: &Bound, id: SessionId) -> Result<Arc<Node>> {
         let started = self.run_started(&id.to_string(), None, &bound.ledger)?;
         let trajectory = Trajectory::begin(None, None, started)?;
         let run = self.run_parts(trajectory, CancellationToken::new())?;
@@ -291,7 +291,11 @@ impl TerraphimRlm {
             .map_err(|_| RlmError::SessionNotFound { session_id: id })
     }
 
-    pub(super) fn bound(&self, id: SessionId) -> Result<Bound> {
+    pub(crate) fn bridges(&self) -> OpenBridges {
+        self.inner.bridges.clone()
+    }
+
+    pub(crate) fn bound(&self, id: SessionId) -> Result<Bound> {
         let session = self.session(id)?;
         let config = &self.inner.config;
         let mut bounds = self.bounds();

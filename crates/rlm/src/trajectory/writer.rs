@@ -6,8 +6,7 @@ use rustix::fs::{Mode, OFlags};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 /// Longest trajectory, in bytes: what can be read, with room for a last answer.
@@ -29,9 +28,14 @@ pub struct TrajectoryFile {
 /// leaves at most the last line torn.
 pub struct Trajectory {
     began: Instant,
+    /// Records are seen and written one after the other, in the order of their times.
+    sink: Mutex<Sink>,
+}
+
+struct Sink {
     watcher: Option<Watcher>,
-    file: Option<Mutex<Open>>,
-    has_ended: AtomicBool,
+    file: Option<Open>,
+    has_ended: bool,
 }
 
 struct Open {
@@ -55,19 +59,21 @@ impl Trajectory {
         watcher: Option<Watcher>,
         started: RunStarted,
     ) -> Result<Self> {
-        let file = match target {
-            Some(target) => Some(Mutex::new(open(target)?)),
-            None => None,
-        };
         let trajectory = Self {
             began: Instant::now(),
-            watcher,
-            file,
-            has_ended: AtomicBool::new(false),
+            sink: Mutex::new(Sink {
+                watcher,
+                file: target.map(open).transpose()?,
+                has_ended: false,
+            }),
         };
         trajectory.add(0, Event::RunStarted(started));
         trajectory.check()?;
         Ok(trajectory)
+    }
+
+    fn sink(&self) -> MutexGuard<'_, Sink> {
+        self.sink.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Time since the run began.
@@ -76,9 +82,10 @@ impl Trajectory {
         self.began.elapsed()
     }
 
-    /// Adds what happened to a node.
+    /// Adds what happened to a node. Nothing, if the run has ended.
     pub fn add(&self, node: u32, event: Event) {
-        if self.has_ended.load(Ordering::Acquire) {
+        let mut sink = self.sink();
+        if sink.has_ended {
             return;
         }
         let record = Record {
@@ -86,12 +93,12 @@ impl Trajectory {
             node,
             event,
         };
-        if let Some(watcher) = &self.watcher {
+        sink.has_ended = matches!(record.event, Event::RunEnded { .. });
+        if let Some(watcher) = &sink.watcher {
             watcher(&record);
         }
-        if let Some(file) = &self.file {
-            let mut open = file.lock().unwrap_or_else(PoisonError::into_inner);
-            open.write(record);
+        if let Some(file) = &mut sink.file {
+            file.write(record);
         }
     }
 
@@ -101,7 +108,6 @@ impl Trajectory {
     /// As [`Self::check`].
     pub fn end(&self, event: Event) -> Result<()> {
         self.add(0, event);
-        self.has_ended.store(true, Ordering::Release);
         self.check()
     }
 
@@ -111,14 +117,12 @@ impl Trajectory {
     /// # Errors
     /// [`RlmError::InternalError`] with the file and what the system said.
     pub fn check(&self) -> Result<()> {
-        let Some(file) = &self.file else {
-            return Ok(());
-        };
-        let open = file.lock().unwrap_or_else(PoisonError::into_inner);
-        match &open.failed {
-            None => Ok(()),
-            Some(cause) => Err(failed(&open.path, cause)),
-        }
+        let sink = self.sink();
+        let failed_file = sink.file.as_ref().and_then(|file| {
+            let cause = file.failed.as_ref()?;
+            Some(failed(&file.path, cause))
+        });
+        failed_file.map_or(Ok(()), Err)
     }
 }
 

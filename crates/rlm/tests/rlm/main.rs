@@ -1,8 +1,12 @@
 //! What the runtime does, with real VMs and models that say what each test wants.
 
 mod acceptance;
+mod client;
 mod faults;
 mod ground;
+mod http;
+mod http_doors;
+mod http_ends;
 mod steps;
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -29,13 +33,20 @@ fn main() {
         acceptance::BEHAVIOURS,
         steps::BEHAVIOURS,
         faults::BEHAVIOURS,
+        http::BEHAVIOURS,
+        http_doors::BEHAVIOURS,
+        http_ends::BEHAVIOURS,
     ];
     let trials: Vec<Trial> = behaviours
         .into_iter()
         .flatten()
         .map(|(name, behaviour)| {
+            let lacks = http::lack(name);
+            if let Some(why) = &lacks {
+                eprintln!("SKIPPED: {why}");
+            }
             let trial = Trial::test(*name, move || run(*behaviour));
-            trial.with_ignored_flag(lack.is_some())
+            trial.with_ignored_flag(lack.is_some() || lacks.is_some())
         })
         .collect();
     let count = trials.len();
