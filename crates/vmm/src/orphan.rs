@@ -10,10 +10,10 @@ use std::process::Command;
 /// that lives as long as the child may.
 pub fn end_with_this_thread(command: &mut Command) {
     let parent = rustix::process::getpid();
-    // SAFETY: the closure makes two system calls between fork and exec and touches no
-    // memory of the parent's other threads.
     // JUSTIFICATION: only the child can ask for the signal, and std offers no safe way to
     // do so for a program that is not ours.
+    // SAFETY: the closure makes two system calls between fork and exec and touches no
+    // memory of the parent's other threads.
     unsafe {
         command.pre_exec(move || {
             set_parent_process_death_signal(Some(Signal::KILL))?;

@@ -96,16 +96,8 @@ async fn run(node: &Arc<Node>, kind: &str, source: &str) -> Result<Told> {
     if let Some(advice) = validate(node, kind == "bash", source)? {
         return Ok(Told::badly(advice));
     }
+    begin(node, kind, source);
     let trajectory = &node.run.trajectory;
-    trajectory.add(
-        node.id,
-        Event::CommandStarted {
-            step: node.step(),
-            kind: kind.to_owned(),
-            bytes: source.len() as u64,
-            source: Some(source.to_owned()),
-        },
-    );
     trajectory.check()?;
     let began = Instant::now();
     let executed = execute(node, kind == "bash", source).await;
@@ -121,13 +113,25 @@ async fn run(node: &Arc<Node>, kind: &str, source: &str) -> Result<Told> {
     Ok(told)
 }
 
-/// Executes in the node's session, with its bridge open meanwhile.
+/// Writes down that a command begins.
+fn begin(node: &Node, kind: &str, source: &str) {
+    node.run.trajectory.add(
+        node.id,
+        Event::CommandStarted {
+            step: node.step(),
+            kind: kind.to_owned(),
+            bytes: source.len() as u64,
+            source: Some(source.to_owned()),
+        },
+    );
+}
+
+/// Executes a step's code in the node's session.
 pub(super) async fn execute(
     node: &Arc<Node>,
     is_shell: bool,
     source: &str,
 ) -> Result<ExecutionResult, SandboxError> {
-    let bridge = Bridge::open(node);
     let config = &node.run.config;
     let now = Instant::now();
     // What is left to do behind the last call has what is left.
@@ -140,11 +144,34 @@ pub(super) async fn execute(
     let limit = std::time::Duration::from_millis(config.execution_timeout_ms);
     let context = ExecutionContext {
         timeout: Some(limit.min(left)),
-        cancellation: Some(node.cancel.clone()),
         inline_output_bytes: Some(config.max_prompt_output_bytes),
-        calls: Some(bridge.calls()),
         name: Some(format!("<step {}>", node.step())),
         ..ExecutionContext::default()
+    };
+    execute_with(node, is_shell, source, context).await
+}
+
+/// Runs what a caller asks for, outside of any loop.
+pub(crate) async fn execute_directly(
+    node: &Arc<Node>,
+    is_shell: bool,
+    source: &str,
+) -> Result<ExecutionResult, SandboxError> {
+    execute_with(node, is_shell, source, ExecutionContext::default()).await
+}
+
+/// Executes with the node's bridge open meanwhile.
+async fn execute_with(
+    node: &Arc<Node>,
+    is_shell: bool,
+    source: &str,
+    context: ExecutionContext,
+) -> Result<ExecutionResult, SandboxError> {
+    let bridge = Bridge::open(node);
+    let context = ExecutionContext {
+        cancellation: Some(node.cancel.clone()),
+        calls: Some(bridge.calls()),
+        ..context
     };
     if is_shell {
         node.session.execute_command(source, &context).await
@@ -330,16 +357,8 @@ async fn noted(
     name: &str,
     doing: impl Future<Output = Result<(), SandboxError>>,
 ) -> Result<Told> {
+    begin(node, kind, name);
     let trajectory = &node.run.trajectory;
-    trajectory.add(
-        node.id,
-        Event::CommandStarted {
-            step: node.step(),
-            kind: kind.to_owned(),
-            bytes: name.len() as u64,
-            source: Some(name.to_owned()),
-        },
-    );
     let began = Instant::now();
     let done = doing.await;
     let total_ms = began.elapsed().as_secs_f64() * 1e3;
@@ -371,23 +390,4 @@ async fn noted(
         }),
     );
     Ok(told)
-}
-
-/// Runs what a caller asks for, outside of any loop.
-pub(crate) async fn execute_directly(
-    node: &Arc<Node>,
-    is_shell: bool,
-    source: &str,
-) -> Result<ExecutionResult, SandboxError> {
-    let bridge = Bridge::open(node);
-    let context = ExecutionContext {
-        cancellation: Some(node.cancel.clone()),
-        calls: Some(bridge.calls()),
-        ..ExecutionContext::default()
-    };
-    if is_shell {
-        node.session.execute_command(source, &context).await
-    } else {
-        node.session.execute_code(source, &context).await
-    }
 }

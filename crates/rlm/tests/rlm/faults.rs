@@ -1,12 +1,11 @@
 //! What goes wrong around a run, and what is left of it then: nothing.
 
 use crate::behaviours;
-use crate::ground::{Records, Said, Scripted, ask, ask_over, config, runtime};
-use std::sync::Arc;
+use crate::ground::{Records, Said, Scripted, ask, ask_over, config, open, replaying, runtime};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use terraphim_rlm::trajectory::{Event, TrajectoryFile};
-use terraphim_rlm::{Context, Query, RlmConfig, RlmError, Surroundings, TerraphimRlm};
+use terraphim_rlm::{Context, Query, RlmConfig, RlmError};
 use tokio_util::sync::CancellationToken;
 use ukernel_llm::FailureKind;
 
@@ -406,23 +405,7 @@ async fn a_run_can_be_played_again_from_its_trajectory() {
     let rlm = runtime(config(), model).await;
     let first = rlm.ask(query()).await.expect("an answer");
     rlm.stop().await;
-    let replayed = RlmConfig {
-        llm_provider: "replay".to_owned(),
-        llm_model: trace.display().to_string(),
-        ..config()
-    };
-    let surroundings = Surroundings {
-        vm_process: Some(ukernel_vmm::LauncherOptions::new(
-            env!("CARGO_BIN_EXE_terraphim-rlm-vm"),
-            [],
-        )),
-        probe: Some(crate::ground::probe()),
-        llm: None,
-    };
-    let silent = Arc::new(ukernel_image::Silent);
-    let rlm = TerraphimRlm::with(replayed, surroundings, silent)
-        .await
-        .expect("a runtime");
+    let rlm = replaying(&trace).await;
     let second = rlm
         .ask(Query {
             trace: None,
@@ -463,21 +446,7 @@ async fn a_budget_of_money_needs_prices_and_is_kept() {
         llm_provider: "openai".to_owned(),
         ..config()
     };
-    let surroundings = |model| Surroundings {
-        vm_process: Some(ukernel_vmm::LauncherOptions::new(
-            env!("CARGO_BIN_EXE_terraphim-rlm-vm"),
-            [],
-        )),
-        probe: Some(crate::ground::probe()),
-        llm: Some(model),
-    };
-    let silent = || Arc::new(ukernel_image::Silent);
-    let made = TerraphimRlm::with(
-        limited.clone(),
-        surroundings(Scripted::steps(&[])),
-        silent(),
-    )
-    .await;
+    let made = open(limited.clone(), Some(Scripted::steps(&[]))).await;
     let error = made.err().expect("no price").to_string();
     assert!(error.contains("no price for openai/model"), "{error}");
     limited.prices.insert(
@@ -487,13 +456,7 @@ async fn a_budget_of_money_needs_prices_and_is_kept() {
             completion_micro_dollars_per_million: 500_000_000,
         },
     );
-    let rlm = TerraphimRlm::with(
-        limited,
-        surroundings(Scripted::steps(&["FINAL(x)"])),
-        silent(),
-    )
-    .await
-    .expect("a runtime");
+    let rlm = runtime(limited, Scripted::steps(&["FINAL(x)"])).await;
     let error = rlm
         .query("What?", None)
         .await
@@ -566,22 +529,7 @@ async fn a_replay_that_does_not_go_on_like_this_is_an_error() {
         "{\"version\":1,\"when\":{\"last_contains\":[\"never said\"]},\"reply\":{\"text\":\"x\"}}\n",
     )
     .expect("written");
-    let replayed = RlmConfig {
-        llm_provider: "replay".to_owned(),
-        llm_model: file.display().to_string(),
-        ..config()
-    };
-    let surroundings = Surroundings {
-        vm_process: Some(ukernel_vmm::LauncherOptions::new(
-            env!("CARGO_BIN_EXE_terraphim-rlm-vm"),
-            [],
-        )),
-        probe: Some(crate::ground::probe()),
-        llm: None,
-    };
-    let rlm = TerraphimRlm::with(replayed, surroundings, Arc::new(ukernel_image::Silent))
-        .await
-        .expect("a runtime");
+    let rlm = replaying(&file).await;
     let error = rlm.query("What?", None).await.expect_err("no such line");
     let text = error.to_string();
     assert!(

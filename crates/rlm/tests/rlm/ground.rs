@@ -47,17 +47,34 @@ pub fn config() -> RlmConfig {
 
 /// A runtime that asks `model`.
 pub async fn runtime(config: RlmConfig, model: Arc<Scripted>) -> TerraphimRlm {
+    let runtime = open(config, Some(model)).await;
+    runtime.expect("a runtime")
+}
+
+/// A runtime that asks `model`, else the models of the configuration.
+pub async fn open(
+    config: RlmConfig,
+    model: Option<Arc<Scripted>>,
+) -> Result<TerraphimRlm, RlmError> {
     let surroundings = Surroundings {
         vm_process: Some(LauncherOptions::new(
             env!("CARGO_BIN_EXE_terraphim-rlm-vm"),
             [],
         )),
         probe: Some(probe()),
-        llm: Some(model),
+        llm: model.map(|model| model as Arc<_>),
     };
-    TerraphimRlm::with(config, surroundings, Arc::new(Steps))
-        .await
-        .expect("a runtime")
+    TerraphimRlm::with(config, surroundings, Arc::new(Steps)).await
+}
+
+/// A runtime that plays a file.
+pub async fn replaying(file: &Path) -> TerraphimRlm {
+    let replayed = RlmConfig {
+        llm_provider: "replay".to_owned(),
+        llm_model: file.display().to_string(),
+        ..config()
+    };
+    open(replayed, None).await.expect("a runtime")
 }
 
 pub fn probe() -> ProbeConfig {
