@@ -20,7 +20,11 @@ pub trait GenericLlmClient: Send + Sync {
     /// # Errors
     /// [`LlmError::Failed`](crate::LlmError::Failed) if there is no reply; other variants if
     /// nothing was asked.
-    async fn complete(&self, request: &Request, cancel: &CancellationToken) -> Result<Reply>;
+    async fn complete(&self, request: &Request, cancel: &CancellationToken) -> Result<Reply> {
+        // To a listener that is gone: replies come as streams anyway.
+        let (pieces, _) = mpsc::channel(1);
+        self.stream(request, pieces, cancel).await
+    }
 
     /// The whole reply, and its text in pieces while it comes: in order, together
     /// [`Reply::text`]. A listener that is gone is no failure; one that does not read holds the

@@ -197,11 +197,6 @@ fn failed(path: &Path, cause: io::Error) -> LlmError {
 
 #[async_trait]
 impl GenericLlmClient for Recorder {
-    async fn complete(&self, request: &Request, cancel: &CancellationToken) -> Result<Reply> {
-        let outcome = self.client.complete(request, cancel).await;
-        self.record(request, outcome).await
-    }
-
     async fn stream(
         &self,
         request: &Request,

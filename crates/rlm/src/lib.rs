@@ -23,6 +23,7 @@
 //! retry what the sandbox says failed, or put the context into a prompt.
 #![forbid(unsafe_code)]
 
+mod client;
 pub mod command;
 mod config;
 pub mod context;
@@ -30,7 +31,6 @@ mod error;
 mod folder;
 mod http;
 pub mod ledger;
-mod models;
 mod query;
 mod rlm;
 mod schema;

@@ -20,7 +20,7 @@ pub(super) struct Attempt<'a> {
     pub provider: &'a Provider,
     pub name: &'a str,
     pub endpoint: &'a Endpoint,
-    pub pieces: Option<&'a mpsc::Sender<String>>,
+    pub pieces: &'a mpsc::Sender<String>,
 }
 
 /// What came, be it whole or not.
@@ -131,10 +131,8 @@ impl Attempt<'_> {
                 ChatStreamEvent::Chunk(piece) => {
                     received.weigh(&piece.content, self.limits)?;
                     received.text.push_str(&piece.content);
-                    if let Some(pieces) = self.pieces {
-                        // A listener that is gone does not change the reply.
-                        let _ = pieces.send(piece.content).await;
-                    }
+                    // A listener that is gone does not change the reply.
+                    let _ = self.pieces.send(piece.content).await;
                 }
                 ChatStreamEvent::ReasoningChunk(piece) => {
                     received.weigh(&piece.content, self.limits)?;

@@ -65,7 +65,7 @@ impl ProviderClient {
     async fn call(
         &self,
         request: &Request,
-        pieces: Option<mpsc::Sender<String>>,
+        pieces: mpsc::Sender<String>,
         cancel: &CancellationToken,
     ) -> Result<Reply> {
         if let Some(problem) = request.problem() {
@@ -80,7 +80,7 @@ impl ProviderClient {
             provider,
             name,
             endpoint: &endpoint,
-            pieces: pieces.as_ref(),
+            pieces: &pieces,
         };
         let mut course = Course {
             provider,
@@ -192,17 +192,13 @@ impl ProviderClient {
 
 #[async_trait]
 impl GenericLlmClient for ProviderClient {
-    async fn complete(&self, request: &Request, cancel: &CancellationToken) -> Result<Reply> {
-        self.call(request, None, cancel).await
-    }
-
     async fn stream(
         &self,
         request: &Request,
         pieces: mpsc::Sender<String>,
         cancel: &CancellationToken,
     ) -> Result<Reply> {
-        self.call(request, Some(pieces), cancel).await
+        self.call(request, pieces, cancel).await
     }
 
     fn model_info(&self, model: &ModelName) -> Result<ModelInfo> {

@@ -83,7 +83,7 @@ impl ReplayClient {
     async fn play(
         &self,
         request: &Request,
-        pieces: Option<mpsc::Sender<String>>,
+        pieces: mpsc::Sender<String>,
         cancel: &CancellationToken,
     ) -> Result<Reply> {
         if let Some(problem) = request.problem() {
@@ -95,12 +95,10 @@ impl ReplayClient {
             tokio::time::sleep(Duration::from_millis(line.delay_ms)).await;
             let reply = line.reply.as_ref().map(|reply| reply.text.as_str());
             let after = line.failure.as_ref().map(|failure| failure.after.as_str());
-            if let Some(pieces) = pieces {
-                let text = reply.or(after).unwrap_or_default();
-                for piece in text.split_inclusive('\n') {
-                    // A listener that is gone does not change the reply.
-                    let _ = pieces.send(piece.to_owned()).await;
-                }
+            let text = reply.or(after).unwrap_or_default();
+            for piece in text.split_inclusive('\n') {
+                // A listener that is gone does not change the reply.
+                let _ = pieces.send(piece.to_owned()).await;
             }
         };
         tokio::select! {
@@ -172,17 +170,13 @@ impl PlayedFailure {
 
 #[async_trait]
 impl GenericLlmClient for ReplayClient {
-    async fn complete(&self, request: &Request, cancel: &CancellationToken) -> Result<Reply> {
-        self.play(request, None, cancel).await
-    }
-
     async fn stream(
         &self,
         request: &Request,
         pieces: mpsc::Sender<String>,
         cancel: &CancellationToken,
     ) -> Result<Reply> {
-        self.play(request, Some(pieces), cancel).await
+        self.play(request, pieces, cancel).await
     }
 
     fn model_info(&self, model: &ModelName) -> Result<ModelInfo> {

@@ -137,16 +137,9 @@ impl UnderWay {
         let Some(reservation) = self.reservation.take() else {
             return;
         };
-        let used = usage.unwrap_or_default();
         reservation.settle(&Spent {
-            prompt_tokens: used.prompt_tokens,
-            completion_tokens: used.completion_tokens,
-            estimated_calls: u64::from(used.is_estimated),
-            micro_dollars: cost.map_or(0, |cost| cost.micro_dollars),
-            calls_without_cost: u64::from(usage.is_some() && cost.is_none()),
-            model_calls: 1,
             sub_calls: self.sub_calls,
-            ..Spent::default()
+            ..Spent::of_call(usage, cost)
         });
     }
 }

@@ -59,10 +59,9 @@ pub(super) async fn best_answer(
     limit: Limit,
 ) -> Result<Answer> {
     node.ledger.hold(0);
-    let asked = last_answer(node, talk, limit).await;
-    // From here on the first step counts as any other: there will be no second.
+    // Even on the first step: there will be no second.
     node.set_long(false);
-    let answer = match asked {
+    let answer = match last_answer(node, talk, limit).await {
         Ok(Some(answer)) => Some(answer),
         Ok(None) => kept_answer(node).await,
         Err(error @ (RlmError::Cancelled | RlmError::AnswerDoesNotFit { .. })) => {
@@ -115,7 +114,6 @@ async fn last_answer(
         Err(NoReply::Exceeded(_)) => return Ok(None),
         Err(no_reply) => return Err(error_of(no_reply)),
     };
-    node.set_long(false);
     let text = match parse(&reply.text) {
         Parsed::Commands(commands) => match commands.into_iter().next_back() {
             Some(Command::Final(text)) => text,
@@ -126,8 +124,7 @@ async fn last_answer(
                 return Ok(node.take_answer());
             }
             // It wrote code all the same, which will not be run.
-            Some(_) => return Ok(None),
-            None => return Ok(None),
+            _ => return Ok(None),
         },
         // No command: the reply itself is the answer.
         Parsed::Correction(_) => reply.text.trim().to_owned(),

@@ -1,14 +1,15 @@
 //! Following the commands of a reply.
 
+use super::queries::flat;
 use super::validation::validate;
-use super::{Answer, Bridge, Node, asking};
+use super::{Answer, Bridge, Node};
 use crate::command::Command;
 use crate::trajectory::{CommandEnded, Event, Spent};
 use crate::{Result, RlmError};
+use serde_json::Value;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Instant;
-use ukernel_llm::{Message, Request};
 use ukernel_sandbox::{
     ExecutionContext, ExecutionEnvironment, ExecutionResult, ExecutionStatus, SandboxError,
 };
@@ -186,19 +187,7 @@ fn describe(
     executed: Result<ExecutionResult, SandboxError>,
     total_ms: f64,
 ) -> Result<(CommandEnded, Told)> {
-    let mut ended = CommandEnded {
-        step: node.step(),
-        status: "ok".to_owned(),
-        ok: true,
-        stdout_bytes: 0,
-        stderr_bytes: 0,
-        files: Vec::new(),
-        stdout: None,
-        stderr: None,
-        value: None,
-        run_ms: 0.0,
-        total_ms,
-    };
+    let mut ended = CommandEnded::well(node.step(), total_ms);
     let (output, note) = match executed {
         Ok(result) => {
             ended.run_ms = result.run_ms;
@@ -232,8 +221,7 @@ fn describe(
             output,
             standing,
         }) => {
-            ended.ok = false;
-            ended.status = "time limit".to_owned();
+            ended.fail("time limit".to_owned());
             (
                 *output,
                 format!("[It was ended after {limit:?}, the time limit; {standing}.]"),
@@ -244,8 +232,7 @@ fn describe(
             output,
             standing,
         }) => {
-            ended.ok = false;
-            ended.status = "VM lost".to_owned();
+            ended.fail("VM lost".to_owned());
             (
                 *output,
                 format!("[The REPL was lost: {reason}; {standing}.]"),
@@ -297,41 +284,14 @@ fn clip(mut text: String, most: usize) -> String {
 
 /// A flat query that the model asked for without code.
 async fn ask(node: &Arc<Node>, prompt: String) -> Told {
-    let config = &node.run.config;
-    let mut request = Request::new(node.run.sub_model.clone(), vec![Message::user(prompt)]);
-    request.max_tokens = Some(config.max_sub_reply_tokens);
-    request.temperature = config.temperature;
     let call = node.run.next_call();
-    let trajectory = &node.run.trajectory;
-    match node.ask(&request, 1).await {
-        Ok(reply) => {
-            let reply_event = Event::QueryReplied {
-                call,
-                item: 0,
-                prompt_bytes: asking::prompt_bytes(&request),
-                prompt: request.messages.first().map(|message| message.text.clone()),
-                reply: asking::recorded(&request, &reply),
-            };
-            trajectory.add(node.id, reply_event);
-            Told::well(format!(
-                "Reply:\n{}",
-                clip(reply.text, config.max_prompt_output_bytes)
-            ))
-        }
-        Err(error) => {
-            let failed = error.failed_call();
-            let error = error.to_string();
-            trajectory.add(
-                node.id,
-                Event::QueryFailed {
-                    call,
-                    item: 0,
-                    error: error.clone(),
-                    failed,
-                },
-            );
-            Told::badly(format!("The query failed: {error}"))
-        }
+    match flat(node, call, 0, prompt, None).await {
+        Ok(Value::String(reply)) => Told::well(format!(
+            "Reply:\n{}",
+            clip(reply, node.run.config.max_prompt_output_bytes)
+        )),
+        Ok(other) => Told::well(format!("Reply:\n{other}")),
+        Err(error) => Told::badly(format!("The query failed: {error}")),
     }
 }
 
@@ -371,23 +331,11 @@ async fn noted(
         }
         Err(error) => Told::badly(format!("The {kind} failed: {error}.")),
     };
-    trajectory.add(
-        node.id,
-        Event::CommandEnded(CommandEnded {
-            step: node.step(),
-            status: done
-                .as_ref()
-                .map_or_else(ToString::to_string, |()| "ok".to_owned()),
-            ok: done.is_ok(),
-            stdout_bytes: 0,
-            stderr_bytes: 0,
-            files: Vec::new(),
-            stdout: None,
-            stderr: None,
-            value: None,
-            run_ms: total_ms,
-            total_ms,
-        }),
-    );
+    let mut ended = CommandEnded::well(node.step(), total_ms);
+    ended.run_ms = total_ms;
+    if let Err(error) = done {
+        ended.fail(error.to_string());
+    }
+    trajectory.add(node.id, Event::CommandEnded(ended));
     Ok(told)
 }

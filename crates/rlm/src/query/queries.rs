@@ -87,7 +87,7 @@ impl Flat {
 }
 
 /// One flat query; with a schema, a reply that does not fit is asked for once more.
-async fn flat(
+pub(super) async fn flat(
     node: &Arc<Node>,
     call: u32,
     item: u32,

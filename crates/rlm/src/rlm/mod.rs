@@ -14,7 +14,7 @@ use crate::session::{Bound, budget};
 use crate::trajectory::{
     Budget, Event, Record, RunStarted, Trajectory, TrajectoryFile, VERSION, sweep,
 };
-use crate::{Result, RlmConfig, RlmError, models};
+use crate::{Result, RlmConfig, RlmError, client};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -91,7 +91,7 @@ impl TerraphimRlm {
         config.check()?;
         let llm = match surroundings.llm.clone() {
             Some(llm) => llm,
-            None => models::open(&config, &|name| std::env::var(name).ok())?,
+            None => client::open(&config, &|name| std::env::var(name).ok())?,
         };
         opening::check_prices(&config, llm.as_ref())?;
         let opened = tokio::task::spawn_blocking(move || {

@@ -60,7 +60,8 @@ impl TerraphimRlm {
         let mut has_begun = bound.has_begun.lock().await;
         if !*has_begun {
             let begun = query::execute_directly(node, false, query::BEGIN).await;
-            begun.map_err(|error| RlmError::of_sandbox(error, bound.session.id()))?;
+            let begun = begun.map_err(|error| RlmError::of_sandbox(error, bound.session.id()))?;
+            ended_well(begun)?;
             *has_begun = true;
         }
         Ok(())
@@ -126,13 +127,7 @@ impl TerraphimRlm {
             .execute_code(code, &ExecutionContext::default())
             .await;
         let result = executed.map_err(|error| RlmError::of_sandbox(error, session.id()))?;
-        if !result.is_success() {
-            return Err(RlmError::ExecutionFailed {
-                exit_code: 1,
-                stderr: result.output.stderr,
-            });
-        }
-        Ok(result)
+        ended_well(result)
     }
 
     /// Keeps the state of a session under a name.
@@ -304,6 +299,17 @@ impl TerraphimRlm {
             .or_insert_with(|| Bound::new(session, config));
         Ok(bound.clone())
     }
+}
+
+/// Code of ours that fails is an error.
+fn ended_well(result: ExecutionResult) -> Result<ExecutionResult> {
+    if result.is_success() {
+        return Ok(result);
+    }
+    Err(RlmError::ExecutionFailed {
+        exit_code: 1,
+        stderr: result.output.stderr,
+    })
 }
 
 fn check_variable(name: &str) -> Result<()> {

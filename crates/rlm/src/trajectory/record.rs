@@ -317,6 +317,31 @@ pub struct CommandEnded {
     pub total_ms: f64,
 }
 
+impl CommandEnded {
+    /// One that ended well and wrote nothing.
+    pub(crate) fn well(step: u32, total_ms: f64) -> Self {
+        Self {
+            step,
+            status: "ok".to_owned(),
+            ok: true,
+            stdout_bytes: 0,
+            stderr_bytes: 0,
+            files: Vec::new(),
+            stdout: None,
+            stderr: None,
+            value: None,
+            run_ms: 0.0,
+            total_ms,
+        }
+    }
+
+    /// It did not end well.
+    pub(crate) fn fail(&mut self, status: String) {
+        self.ok = false;
+        self.status = status;
+    }
+}
+
 /// How a node ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
@@ -386,6 +411,20 @@ impl Spent {
     #[must_use]
     pub fn tokens(&self) -> u64 {
         self.prompt_tokens.saturating_add(self.completion_tokens)
+    }
+
+    /// What one model call used. `usage` is `None` if nothing was processed.
+    pub(crate) fn of_call(usage: Option<Usage>, cost: Option<Cost>) -> Self {
+        let used = usage.unwrap_or_default();
+        Self {
+            prompt_tokens: used.prompt_tokens,
+            completion_tokens: used.completion_tokens,
+            estimated_calls: u64::from(used.is_estimated),
+            micro_dollars: cost.map_or(0, |cost| cost.micro_dollars),
+            calls_without_cost: u64::from(usage.is_some() && cost.is_none()),
+            model_calls: 1,
+            ..Self::default()
+        }
     }
 
     /// Adds another's.

@@ -1,7 +1,7 @@
 //! The specification's acceptance criteria (section 6.1 and S3), by their names.
 
 use crate::behaviours;
-use crate::ground::{Scripted, ask, config, runtime};
+use crate::ground::{Scripted, config, runtime};
 use std::time::{Duration, Instant};
 use terraphim_rlm::trajectory::Event;
 use terraphim_rlm::{KgStrictness, RlmConfig, RlmError, TerraphimRlm};
@@ -202,5 +202,4 @@ async fn s3_execution_timeout_is_enforced() {
         "{}",
         model.prompts()[1]
     );
-    let _ = ask;
 }

@@ -168,9 +168,10 @@ impl Drop for UnderWay<'_> {
 
 #[async_trait]
 impl GenericLlmClient for Scripted {
-    async fn complete(
+    async fn stream(
         &self,
         request: &Request,
+        _pieces: mpsc::Sender<String>,
         cancel: &CancellationToken,
     ) -> Result<Reply, LlmError> {
         self.asked.lock().expect("a lock").push(request.clone());
@@ -224,15 +225,6 @@ impl GenericLlmClient for Scripted {
             latency: Duration::ZERO,
             attempts: 1,
         })
-    }
-
-    async fn stream(
-        &self,
-        request: &Request,
-        _pieces: mpsc::Sender<String>,
-        cancel: &CancellationToken,
-    ) -> Result<Reply, LlmError> {
-        self.complete(request, cancel).await
     }
 
     fn model_info(&self, model: &ModelName) -> Result<ModelInfo, LlmError> {

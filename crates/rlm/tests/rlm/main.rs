@@ -1,6 +1,7 @@
 //! What the runtime does, with real VMs and models that say what each test wants.
 
 mod acceptance;
+mod budgets;
 mod client;
 mod faults;
 mod ground;
@@ -33,6 +34,7 @@ fn main() {
         acceptance::BEHAVIOURS,
         steps::BEHAVIOURS,
         faults::BEHAVIOURS,
+        budgets::BEHAVIOURS,
         http::BEHAVIOURS,
         http_doors::BEHAVIOURS,
         http_ends::BEHAVIOURS,

@@ -5,7 +5,7 @@ use crate::ground::{Scripted, ask, ask_over, config, runtime};
 use serde_json::json;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use terraphim_rlm::trajectory::Event;
-use terraphim_rlm::{Context, Query, RlmConfig, RlmError};
+use terraphim_rlm::{Query, RlmConfig, RlmError};
 use ukernel_llm::FailureKind;
 
 behaviours![
@@ -326,5 +326,4 @@ async fn shell_commands_see_the_files_of_the_code() {
     assert_eq!(answered.expect("an answer").answer, "ok");
     let told = &model.prompts()[1];
     assert!(told.contains("[2 of 2]\nOutput:\n2"), "{told}");
-    let _ = Context::default();
 }

@@ -163,7 +163,12 @@ fn read(prompt: &str) -> String {
 
 #[async_trait]
 impl GenericLlmClient for Expert {
-    async fn complete(&self, request: &Request, _: &CancellationToken) -> Result<Reply, LlmError> {
+    async fn stream(
+        &self,
+        request: &Request,
+        pieces: mpsc::Sender<String>,
+        _: &CancellationToken,
+    ) -> Result<Reply, LlmError> {
         let began = Instant::now();
         let is_step = request
             .messages
@@ -178,6 +183,8 @@ impl GenericLlmClient for Expert {
         } else {
             read(request.messages.last().map_or("", |one| one.text.as_str()))
         };
+        // A listener that is gone does not change the reply.
+        let _ = pieces.send(text.clone()).await;
         let bytes: usize = request.messages.iter().map(|one| one.text.len()).sum();
         Ok(Reply {
             usage: Usage {
@@ -192,18 +199,6 @@ impl GenericLlmClient for Expert {
             latency: began.elapsed().max(Duration::from_nanos(1)),
             attempts: 1,
         })
-    }
-
-    async fn stream(
-        &self,
-        request: &Request,
-        pieces: mpsc::Sender<String>,
-        cancel: &CancellationToken,
-    ) -> Result<Reply, LlmError> {
-        let reply = self.complete(request, cancel).await?;
-        // A listener that is gone does not change the reply.
-        let _ = pieces.send(reply.text.clone()).await;
-        Ok(reply)
     }
 
     fn model_info(&self, model: &ModelName) -> Result<ModelInfo, LlmError> {

@@ -61,14 +61,6 @@ impl Models {
 
 #[async_trait]
 impl GenericLlmClient for Models {
-    async fn complete(
-        &self,
-        request: &Request,
-        cancel: &CancellationToken,
-    ) -> Result<Reply, LlmError> {
-        self.of(&request.model)?.complete(request, cancel).await
-    }
-
     async fn stream(
         &self,
         request: &Request,
