@@ -4,8 +4,8 @@ use crate::args::{Trace, TraceFile};
 use crate::failure::Failure;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use terraphim_rlm::trajectory::read::read;
-use terraphim_rlm::trajectory::{html, text, tree::Run};
+use ukernel_trajectory::read::read;
+use ukernel_trajectory::{html, text, tree::Run};
 
 /// Shows a trajectory.
 pub fn trace(trace: &Trace) -> Result<u8, Failure> {

@@ -1,6 +1,5 @@
 //! Who is asked: providers, replays, and trajectories played again, behind one client.
 
-use crate::trajectory::{is_trajectory, replay_client};
 use crate::{Result, RlmConfig, RlmError};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
@@ -12,6 +11,7 @@ use ukernel_llm::{
     GenericLlmClient, LlmError, ModelInfo, ModelName, ProviderClient, ReplayClient, Reply, Request,
     UsageTotals,
 };
+use ukernel_trajectory::{is_trajectory, replay_client};
 
 /// A client for the models of a configuration.
 ///

@@ -3,6 +3,7 @@
 use ukernel_kg::{KgEscalationRequired, SuggestedAction};
 use ukernel_llm::{FailureKind, LlmError};
 use ukernel_sandbox::{SandboxError, SessionId, SnapshotId};
+use ukernel_trajectory::{ReplayError, WriteError};
 
 /// Shorthand for results of this crate.
 pub type Result<T, E = RlmError> = std::result::Result<T, E>;
@@ -249,6 +250,18 @@ impl From<LlmError> for RlmError {
             provider,
             message: error.to_string(),
         }
+    }
+}
+
+impl From<WriteError> for RlmError {
+    fn from(error: WriteError) -> Self {
+        Self::internal(error)
+    }
+}
+
+impl From<ReplayError> for RlmError {
+    fn from(error: ReplayError) -> Self {
+        Self::Config(error.to_string())
     }
 }
 

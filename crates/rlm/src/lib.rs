@@ -13,7 +13,7 @@
 //! The way of one question: a session's VM loads the context; [`query`](TerraphimRlm::ask) asks the
 //! model for a step; [`command`] reads its reply; the sandbox runs the code; code that calls
 //! `query_llm` waits in the guest while the bridge holds the call against the session's token,
-//! [`ledger`] reserves, and the provider is asked. `rlm_query` makes a node of its own, with its own
+//! the [ledger](ukernel_budget) reserves, and the provider is asked. `rlm_query` makes a node of its own, with its own
 //! VM and a slice of the budget. Everything is written to the [`trajectory`] as it happens.
 //!
 //! Guests that have a network instead of the channel make the same calls over HTTP
@@ -30,12 +30,10 @@ pub mod context;
 mod error;
 mod folder;
 mod http;
-pub mod ledger;
 mod query;
 mod rlm;
 mod schema;
 mod session;
-pub mod trajectory;
 
 pub use config::{
     BackendType, KgStrictness, ModelProvider, RlmConfig, RlmConfigBuilder, SessionModel,
@@ -47,6 +45,8 @@ pub use rlm::{
     Query, RlmResponse, Running, SessionStatus, Surroundings, TerraphimRlm, become_vm_if_asked,
 };
 pub use schema::Schema;
+pub use ukernel_budget::{Budget, Spent};
 pub use ukernel_llm::{GenericLlmClient, ModelName, Price};
 pub use ukernel_sandbox::session::SnapshotInfo;
 pub use ukernel_sandbox::{ExecutionResult, SessionId, SnapshotId};
+pub use ukernel_trajectory as trajectory;

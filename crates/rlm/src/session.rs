@@ -1,9 +1,9 @@
 //! Sessions of this crate: a sandbox's session, with a budget and what asks through it.
 
 use crate::RlmConfig;
-use crate::ledger::Ledger;
-use crate::trajectory::Budget;
 use std::sync::{Arc, Mutex};
+use ukernel_budget::Budget;
+use ukernel_budget::Ledger;
 use ukernel_kg::Attempts;
 use ukernel_sandbox::environment::SessionToken;
 use ukernel_sandbox::session::Session;

@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
-use terraphim_rlm::trajectory::TrajectoryFile;
 use terraphim_rlm::{Context, Query, RlmConfig, RlmError, RlmResponse, Surroundings, TerraphimRlm};
 use tokio_util::sync::CancellationToken;
+use ukernel_trajectory::TrajectoryFile;
 use watch::Watch;
 
 /// Contexts larger than this get the largest machine there is: loading takes twice their length.

@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
-use terraphim_rlm::trajectory::{Live, Record};
+use ukernel_trajectory::{Live, Record};
 
 /// Columns of a status, which must not wrap.
 const STATUS_COLUMNS: usize = 78;

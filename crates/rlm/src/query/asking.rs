@@ -2,13 +2,14 @@
 
 use super::{Node, Run};
 use crate::RlmError;
-use crate::ledger::{Amount, Exceeded, Reservation, prompt_bound};
-use crate::trajectory::{Event, FailedCall, ModelReply, Spent};
 use std::sync::Arc;
+use ukernel_budget::Spent;
+use ukernel_budget::{Amount, Exceeded, Reservation, prompt_bound};
 use ukernel_llm::{
     Cost, Failure, FailureKind, LlmError, Message, Reply, Request, RequestDigest, Usage,
     estimate_tokens,
 };
+use ukernel_trajectory::{Event, FailedCall, ModelReply, spent_of_call};
 
 /// Why there is no reply.
 #[derive(Debug)]
@@ -139,7 +140,7 @@ impl UnderWay {
         };
         reservation.settle(&Spent {
             sub_calls: self.sub_calls,
-            ..Spent::of_call(usage, cost)
+            ..spent_of_call(usage, cost)
         });
     }
 }

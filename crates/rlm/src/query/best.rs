@@ -5,10 +5,10 @@ use super::commands::execute;
 use super::conversation::Conversation;
 use super::{Answer, Node, prompt};
 use crate::command::{Command, Parsed, parse};
-use crate::ledger::{Exceeded, prompt_bound};
 use crate::{Result, RlmError};
 use std::fmt;
 use std::sync::Arc;
+use ukernel_budget::{Exceeded, prompt_bound};
 use ukernel_llm::{Message, Request};
 
 /// Tokens of a last reply.

@@ -2,7 +2,6 @@
 //! written down.
 
 use super::{Node, queries};
-use crate::trajectory::Event;
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -11,6 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 use ukernel_sandbox::environment::{CallResult, HostCall, HostCalls, SessionToken};
+use ukernel_trajectory::Event;
 
 /// Largest piece of context handed out at once, in bytes.
 const MAX_PIECE_BYTES: usize = 8 << 20;

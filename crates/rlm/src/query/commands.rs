@@ -4,15 +4,16 @@ use super::queries::flat;
 use super::validation::validate;
 use super::{Answer, Bridge, Node};
 use crate::command::Command;
-use crate::trajectory::{CommandEnded, Event, Spent};
 use crate::{Result, RlmError};
 use serde_json::Value;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Instant;
+use ukernel_budget::Spent;
 use ukernel_sandbox::{
     ExecutionContext, ExecutionEnvironment, ExecutionResult, ExecutionStatus, SandboxError,
 };
+use ukernel_trajectory::{CommandEnded, Event};
 
 /// What came of a reply.
 pub(super) enum Followed {

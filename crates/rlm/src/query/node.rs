@@ -2,11 +2,11 @@
 
 use super::{Answer, Run};
 use crate::context::Context;
-use crate::ledger::Ledger;
 use crate::schema::Schema;
 use serde_json::Value;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
+use ukernel_budget::Ledger;
 use ukernel_kg::Attempts;
 use ukernel_sandbox::environment::SessionToken;
 use ukernel_sandbox::session::Session;

@@ -1,7 +1,7 @@
 //! What models are told. Of a context only its shape, never what it says.
 
-use crate::trajectory::ContextShape;
 use std::fmt::Write;
+use ukernel_trajectory::ContextShape;
 
 /// Parts of a context that are listed.
 const MAX_PARTS: usize = 40;
@@ -110,7 +110,7 @@ pub(super) fn last_word(reason: &str, question: &str, schema: Option<&str>) -> S
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trajectory::ContextPart;
+    use ukernel_trajectory::ContextPart;
 
     #[test]
     fn a_context_is_described_and_cannot_give_orders() {

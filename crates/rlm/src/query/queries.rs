@@ -4,17 +4,18 @@ use super::asking::{NoReply, prompt_bytes, recorded};
 use super::{Node, NodeParts, answer};
 use crate::RlmError;
 use crate::context::Context;
-use crate::ledger::{Amount, Slice};
 use crate::schema::Schema;
 use crate::session::new_token;
-use crate::trajectory::{Event, Spent};
 use futures_util::{StreamExt, stream};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use ukernel_budget::Spent;
+use ukernel_budget::{Amount, Slice};
 use ukernel_llm::{Message, Request};
 use ukernel_sandbox::environment::CallResult;
 use ukernel_sandbox::session::Create;
+use ukernel_trajectory::Event;
 
 /// Tokens with which a node can do anything at all.
 const LEAST_TOKENS: u64 = 2_000;

@@ -2,7 +2,6 @@
 
 use super::OpenBridges;
 use crate::RlmConfig;
-use crate::trajectory::Trajectory;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -11,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use ukernel_kg::KnowledgeGraphValidator;
 use ukernel_llm::{GenericLlmClient, ModelName, Price};
 use ukernel_sandbox::session::SessionManager;
+use ukernel_trajectory::Trajectory;
 
 /// Part of the time that is kept for a last answer, and its most.
 const LAST_PART: u32 = 10;

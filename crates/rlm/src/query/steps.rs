@@ -6,13 +6,14 @@ use super::commands::{Followed, execute, follow};
 use super::conversation::Conversation;
 use super::{Answer, Node, prompt};
 use crate::command::{Parsed, parse};
-use crate::trajectory::{ContextShape, Event, NodeStarted, Outcome, Spent};
 use crate::{Result, RlmError};
 use std::sync::Arc;
 use std::time::Instant;
+use ukernel_budget::Spent;
 use ukernel_llm::{FailureKind, Reply, Request};
 use ukernel_sandbox::SandboxError;
 use ukernel_sandbox::session::Session;
+use ukernel_trajectory::{ContextShape, Event, NodeStarted, Outcome};
 
 /// Loads the context and describes it.
 pub(crate) const BEGIN: &str = "import rlm; rlm.begin()";

@@ -1,10 +1,10 @@
 //! Commands held against the thesaurus, if there is one.
 
 use super::Node;
-use crate::trajectory::Event;
 use crate::{Result, RlmError};
 use std::sync::PoisonError;
 use ukernel_kg::{CommandKind, Findings, Verdict};
+use ukernel_trajectory::Event;
 
 fn examine(node: &Node, is_shell: bool, source: &str) -> Option<Verdict> {
     let kg = node.run.kg.as_ref()?;

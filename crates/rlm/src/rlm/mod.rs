@@ -11,20 +11,19 @@ use crate::folder::Folder;
 use crate::query::{self, Node, NodeParts, OpenBridges, Run, RunParts};
 use crate::schema::Schema;
 use crate::session::{Bound, budget};
-use crate::trajectory::{
-    Budget, Event, Record, RunStarted, Trajectory, TrajectoryFile, VERSION, sweep,
-};
 use crate::{Result, RlmConfig, RlmError, client};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use ukernel_budget::Budget;
 use ukernel_image::{Progress, Silent};
 use ukernel_kg::KnowledgeGraphValidator;
 use ukernel_llm::{GenericLlmClient, ModelInfo};
 use ukernel_sandbox::SessionId;
 use ukernel_sandbox::session::{Session, SessionManager};
+use ukernel_trajectory::{Event, Record, RunStarted, Trajectory, TrajectoryFile, VERSION};
 
 /// Answers questions over contexts larger than any window. Clones share everything.
 ///
@@ -230,7 +229,7 @@ impl TerraphimRlm {
         &self,
         run: &str,
         target: Option<&TrajectoryFile>,
-        ledger: &crate::ledger::Ledger,
+        ledger: &ukernel_budget::Ledger,
     ) -> Result<RunStarted> {
         let config = &self.inner.config;
         let since = SystemTime::now()
@@ -261,13 +260,8 @@ impl TerraphimRlm {
         let Some(folder) = &config.trace_folder else {
             return Ok(None);
         };
-        let made = std::fs::create_dir_all(folder)
-            .and_then(|()| sweep(folder, config.trace_retention_days));
-        made.map_err(|error| RlmError::internal(format!("{}: {error}", folder.display())))?;
-        Ok(Some(TrajectoryFile {
-            path: folder.join(format!("{run}.jsonl")),
-            verbose: config.enable_verbose_tracing,
-        }))
+        let (verbose, days) = (config.enable_verbose_tracing, config.trace_retention_days);
+        Ok(Some(TrajectoryFile::in_folder(folder, run, verbose, days)?))
     }
 }
 

@@ -1,16 +1,17 @@
 //! What is asked, and what comes back.
 
 use crate::context::Context;
-use crate::trajectory::{Record, Spent, TrajectoryFile, Watcher};
 use crate::{Result, SessionId};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use ukernel_budget::Spent;
 use ukernel_llm::GenericLlmClient;
 use ukernel_machine::probe::ProbeConfig;
 use ukernel_sandbox::session::SessionInfo;
+use ukernel_trajectory::{Record, TrajectoryFile, Watcher};
 use ukernel_vmm::LauncherOptions;
 
 /// Names a session. See [`SessionId`].

@@ -4,7 +4,6 @@ use super::{SessionStatus, TerraphimRlm};
 use crate::context::Context;
 use crate::query::{self, Node, NodeParts, OpenBridges};
 use crate::session::Bound;
-use crate::trajectory::Trajectory;
 use crate::{Result, RlmError};
 use std::collections::HashMap;
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -14,6 +13,7 @@ use ukernel_sandbox::session::{Create, Session, SnapshotInfo};
 use ukernel_sandbox::{
     ExecutionContext, ExecutionEnvironment, ExecutionResult, SandboxError, SessionId, SnapshotId,
 };
+use ukernel_trajectory::Trajectory;
 
 /// Where the guest and the host exchange values. Known to `adapters/python/src/rlm.py`.
 const VALUE_PATH: &str = "/tmp/.value";

@@ -15,8 +15,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use tasks::Task;
-use terraphim_rlm::trajectory::{Event, Record};
 use terraphim_rlm::{Context, Query, RlmConfig, RlmError, Surroundings, TerraphimRlm};
+use ukernel_trajectory::{Event, Record};
 
 /// Sizes of haystacks, in tokens.
 const HAYSTACKS: [usize; 4] = [8_000, 64_000, 512_000, 4_000_000];
