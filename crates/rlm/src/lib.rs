@@ -4,17 +4,17 @@
 //! a VM; the model writes code that looks at it, and from that code asks models about pieces of it.
 //!
 //! ```text
-//!   TerraphimRlm ── ask ──> query: steps ──> command: what a reply says
+//!   TerraphimRlm ── ask ──> query: steps ──> reply: what a model's text means
 //!        │                    │    │  │
-//!        │ sessions           │    │  └──> ledger: reserved before, settled after
+//!        │ sessions           │    │  └──> budget: reserved before, settled after
 //!        v                    v    v
-//!   ukernel_sandbox <── bridge ── queries ──> ukernel_llm          trajectory: all of it, on disk
+//!   ukernel_sandbox <── bridge ── host calls ──> ukernel_llm        trajectory: all of it, on disk
 //! ```
 //! The way of one question: a session's VM loads the context; [`query`](TerraphimRlm::ask) asks the
-//! model for a step; [`command`] reads its reply; the sandbox runs the code; code that calls
-//! `query_llm` waits in the guest while the bridge holds the call against the session's token,
-//! the [ledger](ukernel_budget) reserves, and the provider is asked. `rlm_query` makes a node of its own, with its own
-//! VM and a slice of the budget. Everything is written to the [`trajectory`] as it happens.
+//! model for a step; `ukernel_reply` reads its text; the sandbox runs the code. Code that calls
+//! `query_llm` waits in the guest while the bridge checks the session's token, `ukernel_budget`
+//! reserves, and the provider is asked. `rlm_query` makes a node of its own, with its own VM and a slice
+//! of the budget. Everything is written to the [`trajectory`] as it happens.
 //!
 //! Guests that have a network instead of the channel make the same calls over HTTP
 //! ([`BridgeServer`]): they go through the same bridge.
@@ -24,7 +24,6 @@
 #![forbid(unsafe_code)]
 
 mod client;
-pub mod command;
 mod config;
 pub mod context;
 mod error;

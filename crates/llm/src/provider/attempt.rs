@@ -1,5 +1,6 @@
 //! One request, and the stream that answers it.
 
+use super::calls::Calls;
 use super::failure::Fault;
 use super::frames::{Frames, Seen};
 use super::wire::{self, Protocol};
@@ -27,7 +28,9 @@ pub(super) struct Attempt<'a> {
 pub(super) struct Received {
     /// The text.
     pub text: String,
-    /// Bytes of text and reasoning.
+    /// Tool calls that came beside it.
+    pub calls: Calls,
+    /// Bytes of text, reasoning and tool calls.
     pub bytes: u64,
     /// The provider's counts of tokens: of the request, and of the reply.
     pub counted: (Option<u64>, Option<u64>),
@@ -39,6 +42,7 @@ impl Default for Received {
     fn default() -> Self {
         Self {
             text: String::new(),
+            calls: Calls::default(),
             bytes: 0,
             counted: (None, None),
             frames: Arc::new(Frames::new(Protocol::OpenAi)),
@@ -66,8 +70,8 @@ impl Received {
     }
 
     /// Takes bytes into account, up to the limit.
-    fn weigh(&mut self, piece: &str, limits: &ReplyLimits) -> Result<(), Fault> {
-        self.bytes += piece.len() as u64;
+    fn weigh(&mut self, bytes: u64, limits: &ReplyLimits) -> Result<(), Fault> {
+        self.bytes += bytes;
         if self.bytes > limits.max_reply_bytes {
             let limit = format!("{} bytes", limits.max_reply_bytes);
             return Err(Fault::said(FailureKind::TooLong, limit));
@@ -129,25 +133,36 @@ impl Attempt<'_> {
             }
             match event.map_err(|error| Fault::of_library(&error))? {
                 ChatStreamEvent::Chunk(piece) => {
-                    received.weigh(&piece.content, self.limits)?;
+                    received.weigh(piece.content.len() as u64, self.limits)?;
                     received.text.push_str(&piece.content);
                     // A listener that is gone does not change the reply.
                     let _ = self.pieces.send(piece.content).await;
                 }
                 ChatStreamEvent::ReasoningChunk(piece) => {
-                    received.weigh(&piece.content, self.limits)?;
+                    received.weigh(piece.content.len() as u64, self.limits)?;
                 }
                 ChatStreamEvent::End(end) => {
                     received.count(&end);
                     break;
                 }
+                ChatStreamEvent::ToolCallChunk(piece) => {
+                    let before = received.calls.bytes();
+                    received.calls.add(piece.tool_call);
+                    let more = received.calls.bytes().saturating_sub(before);
+                    received.weigh(more, self.limits)?;
+                }
                 ChatStreamEvent::Start
                 | ChatStreamEvent::ThoughtSignatureChunk(_)
-                | ChatStreamEvent::ToolCallChunk(_)
                 | ChatStreamEvent::Heartbeat => {}
             }
         }
-        Self::check_end(&frames.seen())
+        Self::check_end(&frames.seen())?;
+        let calls = received.calls.text();
+        if !calls.is_empty() {
+            received.text.push_str(&calls);
+            let _ = self.pieces.send(calls).await;
+        }
+        Ok(())
     }
 
     /// Whether the stream came to its end. The library says so of some that did not.

@@ -10,6 +10,7 @@
 //! ```
 
 mod attempt;
+mod calls;
 mod failure;
 mod frames;
 mod http;

@@ -284,3 +284,37 @@ fn a_model_is_known_without_asking_it() {
             .contains("OPENAI_API_KEY")
     );
 }
+
+/// Servers take tool calls out of a reply even when no tools were offered.
+#[tokio::test]
+async fn tool_calls_beside_the_text_are_part_of_it() {
+    let frame = |delta: serde_json::Value| {
+        let choice = json!({"index": 0, "delta": delta, "finish_reason": null});
+        let frame = json!({"id": "1", "model": "tiny-2", "choices": [choice]});
+        format!("data: {frame}\n\n")
+    };
+    let call = |function: serde_json::Value| {
+        frame(json!({"tool_calls": [{"index": 0, "id": "c1", "function": function}]}))
+    };
+    let rest = |arguments: &str| {
+        frame(json!({"tool_calls": [{"index": 0, "function": {"arguments": arguments}}]}))
+    };
+    let wire = Wire::OpenAi;
+    let stream = wire.head()
+        + &wire.begin()
+        + &wire.piece("Let me look.")
+        + &call(json!({"name": "python", "arguments": "{\"code\": "}))
+        + &rest("\"print('</tool_call>')\"}")
+        + &wire.end(wire.stop(), true);
+    let server = Server::sending(stream).await;
+    let client = wire.client(&server);
+    let reply = client.complete(&hello(&wire.model()), &never()).await;
+    let text = reply.expect("a reply").text;
+    let call = text
+        .strip_prefix("Let me look.\n<tool_call>")
+        .expect("a call");
+    let call = call.strip_suffix("</tool_call>\n").expect("its end");
+    let call: serde_json::Value = serde_json::from_str(call).expect("JSON");
+    let arguments = "{\"code\": \"print('</tool_call>')\"}";
+    assert_eq!(call, json!({"name": "python", "arguments": arguments}));
+}

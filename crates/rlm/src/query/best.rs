@@ -4,12 +4,12 @@ use super::asking::{NoReply, error_of, out_of_time, over_budget, step};
 use super::commands::execute;
 use super::conversation::Conversation;
 use super::{Answer, Node, prompt};
-use crate::command::{Command, Parsed, parse};
 use crate::{Result, RlmError};
 use std::fmt;
 use std::sync::Arc;
 use ukernel_budget::{Exceeded, prompt_bound};
 use ukernel_llm::{Message, Request};
+use ukernel_reply::{Command, Parsed, parse};
 
 /// Tokens of a last reply.
 const LAST_REPLY_TOKENS: u32 = 1024;

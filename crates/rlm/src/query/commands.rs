@@ -3,13 +3,13 @@
 use super::queries::flat;
 use super::validation::validate;
 use super::{Answer, Bridge, Node};
-use crate::command::Command;
 use crate::{Result, RlmError};
 use serde_json::Value;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Instant;
 use ukernel_budget::Spent;
+use ukernel_reply::Command;
 use ukernel_sandbox::{
     ExecutionContext, ExecutionEnvironment, ExecutionResult, ExecutionStatus, SandboxError,
 };

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{Command, Parsed, PythonCode, parse};
+use ukernel_reply::{Command, Parsed, PythonCode, parse};
 
 const ONE_MEGABYTE: usize = 1_000_000;
 const TEN_MEGABYTES: usize = 10 * ONE_MEGABYTE;
@@ -51,9 +51,13 @@ fn assert_decided(reply: &str) {
     }
 }
 
+fn is_answer(command: &Command) -> bool {
+    matches!(command, Command::Final(_) | Command::FinalVariable(_))
+}
+
 fn finals(reply: &str) -> usize {
     match parse(reply) {
-        Parsed::Commands(commands) => commands.iter().filter(|c| c.is_answer()).count(),
+        Parsed::Commands(commands) => commands.iter().filter(|c| is_answer(c)).count(),
         Parsed::Correction(_) => 0,
     }
 }

@@ -1,0 +1,170 @@
+//! The argument of a `FINAL(` in prose: where it ends and what it says.
+
+use crate::fences::{Fences, line_at};
+
+/// What stands between the parentheses.
+#[derive(Clone, Debug)]
+pub(crate) struct Argument {
+    /// The answer.
+    pub(crate) text: String,
+    /// Whether it is an f-string with something to fill in.
+    pub(crate) is_formatted: bool,
+    /// Just past the closing parenthesis; none if the text ends before it.
+    pub(crate) end: Option<usize>,
+}
+
+/// Reads the argument that begins just past the opening parenthesis. `fences` are those of the text:
+/// parentheses and quotes inside a fenced block do not count.
+pub(crate) fn argument(fences: &mut Fences<'_>, text: &str, from: usize) -> Argument {
+    let literal = Literal::at(text, from);
+    if let Some(literal) = literal
+        && let Some((quote, close)) = literal.closing(text)
+        && !is_in_block(fences, text, from, close)
+    {
+        let inside = &text[literal.body..quote];
+        let is_string = !literal.is_broken(inside);
+        return Argument {
+            // `"a" and "b"` is text that has quotes in it, not a string.
+            text: if is_string {
+                literal.meaning(inside)
+            } else {
+                text[from..close].trim().to_owned()
+            },
+            is_formatted: is_string && literal.has_prefix('f') && inside.contains('{'),
+            end: Some(close + 1),
+        };
+    }
+    let close = balanced_close(fences, text, from);
+    let inside = text[from..close.unwrap_or(text.len())].trim();
+    Argument {
+        text: match literal {
+            Some(literal) if close.is_none() => {
+                let inside = text[literal.body..].trim_end();
+                literal.meaning(inside.trim_end_matches(literal.quote))
+            }
+            _ => inside.to_owned(),
+        },
+        is_formatted: false,
+        end: close.map(|close| close + 1),
+    }
+}
+
+/// The lines from a place on that stand in no block, with where they begin.
+fn outside_blocks<'t>(
+    fences: &mut Fences<'_>,
+    text: &'t str,
+    from: usize,
+) -> impl Iterator<Item = (usize, &'t str)> {
+    let mut at = from;
+    std::iter::from_fn(move || {
+        while at > from
+            && let Some(block) = fences.block_at(at)
+        {
+            at = block.end;
+        }
+        let (start, (line, next)) = (at, line_at(text, at.min(text.len())));
+        at = next;
+        (start < text.len()).then_some((start, line))
+    })
+}
+
+/// Whether a place stands in a block.
+fn is_in_block(fences: &mut Fences<'_>, text: &str, from: usize, place: usize) -> bool {
+    !outside_blocks(fences, text, from)
+        .take_while(|(start, _)| *start <= place)
+        .any(|(start, line)| place < start + line.len() + 1)
+}
+
+/// The closing parenthesis that belongs to the one before the place.
+fn balanced_close(fences: &mut Fences<'_>, text: &str, from: usize) -> Option<usize> {
+    let mut depth = 1_usize;
+    for (start, line) in outside_blocks(fences, text, from) {
+        for (offset, byte) in line.bytes().enumerate() {
+            match byte {
+                b'(' => depth += 1,
+                b')' => depth -= 1,
+                _ => {}
+            }
+            if depth == 0 {
+                return Some(start + offset);
+            }
+        }
+    }
+    None
+}
+
+/// A Python string literal that an argument begins with.
+#[derive(Clone, Copy, Debug)]
+struct Literal<'a> {
+    prefix: &'a str,
+    quote: &'static str,
+    /// Where the string's inside begins.
+    body: usize,
+}
+
+impl<'a> Literal<'a> {
+    /// The literal that stands here, past white space.
+    fn at(text: &'a str, from: usize) -> Option<Self> {
+        let rest = text[from..].trim_start();
+        let string = rest.trim_start_matches(|c| "rRbBfFuU".contains(c));
+        let prefix = &rest[..rest.len() - string.len()];
+        let quotes = ["\"\"\"", "'''", "\"", "'"];
+        let quote = quotes.into_iter().find(|quote| string.starts_with(quote))?;
+        (prefix.len() <= 2).then_some(Self {
+            prefix,
+            quote,
+            body: text.len() - string.len() + quote.len(),
+        })
+    }
+
+    /// Where the quote stands that a closing parenthesis follows, and where that parenthesis stands.
+    fn closing(&self, text: &str) -> Option<(usize, usize)> {
+        let mut from = self.body;
+        loop {
+            let quote = from + text[from..].find(self.quote)?;
+            let tail = text[quote + self.quote.len()..].trim_start();
+            if tail.starts_with(')') && !is_escaped(&text[self.body..quote]) {
+                return Some((quote, text.len() - tail.len()));
+            }
+            from = quote + 1;
+        }
+    }
+
+    /// Whether the inside has the string's own quote in it.
+    fn is_broken(&self, inside: &str) -> bool {
+        let mut quotes = inside.match_indices(self.quote);
+        self.quote.len() == 1 && quotes.any(|(at, _)| !is_escaped(&inside[..at]))
+    }
+
+    fn has_prefix(&self, letter: char) -> bool {
+        self.prefix.to_ascii_lowercase().contains(letter)
+    }
+
+    /// What the string says: its usual escapes are read, others stay.
+    fn meaning(&self, inside: &str) -> String {
+        if self.has_prefix('r') {
+            return inside.to_owned();
+        }
+        let mut meaning = String::with_capacity(inside.len());
+        let mut characters = inside.chars();
+        while let Some(character) = characters.next() {
+            if character != '\\' {
+                meaning.push(character);
+                continue;
+            }
+            match characters.next() {
+                Some('n') => meaning.push('\n'),
+                Some('t') => meaning.push('\t'),
+                Some(escaped @ ('\\' | '"' | '\'')) => meaning.push(escaped),
+                Some('\n') => {}
+                other => meaning.extend(std::iter::once('\\').chain(other)),
+            }
+        }
+        meaning
+    }
+}
+
+/// Whether what follows this text is escaped by its last backslash.
+fn is_escaped(before: &str) -> bool {
+    (before.len() - before.trim_end_matches('\\').len()) % 2 == 1
+}
