@@ -12,7 +12,7 @@ const MAX_BYTES: u64 = 1 << 20;
 
 /// What sessions are told.
 pub fn sandbox(file: Option<&Path>, backend: Option<&str>) -> Result<SandboxConfig, Failure> {
-    Ok(rlm(file, backend)?.sandbox())
+    Ok(rlm(file, backend)?.sandbox)
 }
 
 /// The configuration, from `file` or `$UKERNEL_CONFIG`, for `backend` or `$UKERNEL_BACKEND`. No
@@ -36,7 +36,7 @@ pub fn rlm(file: Option<&Path>, backend: Option<&str>) -> Result<RlmConfig, Fail
     let named = std::env::var("UKERNEL_BACKEND").ok();
     match backend.or(named.as_deref()) {
         None | Some("auto") => {}
-        Some(name) => config.backend_preference = vec![backend_of(name)?],
+        Some(name) => config.sandbox.backend_preference = vec![backend_of(name)?],
     }
     Ok(config)
 }

@@ -40,6 +40,7 @@ pub use config::{
 pub use context::Context;
 pub use error::{Result, RlmError};
 pub use http::{BridgeServer, HexToken, OpenCalls, ServeOptions};
+pub use query::{Tool, ToolCall};
 pub use rlm::{
     Query, RlmResponse, Running, SessionStatus, Surroundings, TerraphimRlm, become_vm_if_asked,
 };
@@ -47,5 +48,5 @@ pub use schema::Schema;
 pub use ukernel_budget::{Budget, Spent};
 pub use ukernel_llm::{GenericLlmClient, ModelName, Price};
 pub use ukernel_sandbox::session::SnapshotInfo;
-pub use ukernel_sandbox::{ExecutionResult, SessionId, SnapshotId};
+pub use ukernel_sandbox::{ExecutionResult, SandboxConfig, SessionId, SnapshotId};
 pub use ukernel_trajectory as trajectory;

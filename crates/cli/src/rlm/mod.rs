@@ -105,7 +105,10 @@ fn prepare(args: &Rlm) -> Result<(RlmConfig, Context, Option<Value>), Failure> {
     }
     if let Some(time) = args.budget_seconds {
         config.max_wall_clock_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        config.execution_timeout_ms = config.execution_timeout_ms.max(config.max_wall_clock_ms);
+        config.sandbox.execution_timeout_ms = config
+            .sandbox
+            .execution_timeout_ms
+            .max(config.max_wall_clock_ms);
     }
     if let Some(depth) = args.max_depth {
         config.max_recursion_depth = depth;
@@ -116,11 +119,11 @@ fn prepare(args: &Rlm) -> Result<(RlmConfig, Context, Option<Value>), Failure> {
         config.trace_folder = Some(home::state()?.join("trajectories"));
     }
     // One run needs one VM at once; more are there while children ask for them.
-    config.pool_min_size = config.pool_min_size.min(1);
-    config.pool_target_size = config.pool_target_size.min(1);
+    config.sandbox.pool_min_size = config.sandbox.pool_min_size.min(1);
+    config.sandbox.pool_target_size = config.sandbox.pool_target_size.min(1);
     let context = Context::files(&args.context, config.max_context_bytes).map_err(usage)?;
     if context.bytes() > LARGE_CONTEXT_BYTES {
-        config.memory_mib = config.memory_mib.max(LARGE_MEMORY_MIB);
+        config.sandbox.memory_mib = config.sandbox.memory_mib.max(LARGE_MEMORY_MIB);
     }
     config.check().map_err(usage)?;
     let schema = args.schema.as_deref().map(schema).transpose()?;

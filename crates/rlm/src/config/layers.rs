@@ -204,7 +204,7 @@ mod tests {
         );
         let config = config.expect("a configuration");
         assert_eq!(config.max_total_tokens, 9);
-        assert_eq!(config.backend_preference, [BackendType::Kvm]);
+        assert_eq!(config.sandbox.backend_preference, [BackendType::Kvm]);
     }
 
     #[test]

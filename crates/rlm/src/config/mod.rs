@@ -16,7 +16,6 @@ pub use ukernel_kg::KgStrictness;
 use ukernel_llm::{ModelName, Price};
 use ukernel_sandbox::SandboxConfig;
 pub use ukernel_sandbox::backends::BackendType;
-use ukernel_sandbox::config::BackendConfig;
 pub use ukernel_sandbox::config::SessionModel;
 
 /// Makes the structure, its defaults and its builder from one list.
@@ -39,12 +38,19 @@ macro_rules! config {
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
         #[serde(default, deny_unknown_fields)]
         pub struct RlmConfig {
+            /// Sessions and the VMs they run in. In files and in the environment its fields stand among
+            /// the others.
+            #[serde(flatten)]
+            pub sandbox: SandboxConfig,
             $($(#[doc = $doc])+ pub $name: $type,)+
         }
 
         impl Default for RlmConfig {
             fn default() -> Self {
-                Self { $($name: $default,)+ }
+                Self {
+                    sandbox: SandboxConfig::default(),
+                    $($name: $default,)+
+                }
             }
         }
 
@@ -55,6 +61,13 @@ macro_rules! config {
         }
 
         impl RlmConfigBuilder {
+            /// Sessions and the VMs they run in.
+            #[must_use]
+            pub fn sandbox(mut self, value: SandboxConfig) -> Self {
+                self.config.sandbox = value;
+                self
+            }
+
             $($(#[doc = $doc])+
             #[must_use]
             pub fn $name(mut self, value: impl Into<$type>) -> Self {
@@ -66,22 +79,6 @@ macro_rules! config {
 }
 
 config! {
-    /// Ready VMs kept when nobody asks for any.
-    pool_min_size: usize = 2;
-    /// Ready VMs kept at most.
-    pool_max_size: usize = 10;
-    /// Ready VMs kept at first.
-    pool_target_size: usize = 4;
-    /// How long a VM may take to be ready, in milliseconds.
-    vm_boot_timeout_ms: u64 = 2000;
-    /// How long a session waits for a VM, in milliseconds.
-    allocation_timeout_ms: u64 = 500;
-    /// VMs started at once beside the pool when it is empty.
-    max_overflow_vms: u32 = 3;
-    /// Waiting sessions at which the pool grows.
-    scale_up_queue_depth: u32 = 5;
-    /// Seconds without an allocation after which the pool shrinks by one.
-    scale_down_idle_secs: u64 = 300;
     /// How deep `rlm_query` may be nested; 0 allows none.
     max_recursion_depth: u32 = 5;
     /// Tokens of prompts and replies of a whole run.
@@ -104,32 +101,8 @@ config! {
     kg_strictness: KgStrictness = KgStrictness::Normal;
     /// The thesaurus, a file in Terraphim's JSON.
     kg_thesaurus: Option<PathBuf> = None;
-    /// Bytes of each output stream that come back; what is longer is in a file of the guest.
-    max_inline_output_bytes: usize = 65_536;
     /// Bytes of each output stream that a model is shown; what is longer is in a file of the guest.
     max_prompt_output_bytes: usize = 8192;
-    /// Named snapshots of a session.
-    max_snapshots_per_session: u32 = 10;
-    /// Life of a session, in milliseconds.
-    session_timeout_ms: u64 = 3_600_000;
-    /// What an extension adds to it, in milliseconds.
-    session_extension_ms: u64 = 1_800_000;
-    /// Extensions of a session.
-    max_extensions: u32 = 3;
-    /// Whether the state before each command is kept.
-    checkpoint_enabled: bool = true;
-    /// Time of one command, in milliseconds, what it waits for models included.
-    execution_timeout_ms: u64 = 300_000;
-    /// Sessions at once.
-    max_sessions: usize = 512;
-    /// Memory of a session's programs, in MiB.
-    memory_mib: u32 = 512;
-    /// Tasks of a session at once.
-    max_tasks: u32 = 16;
-    /// What the file tree holds at first, in MB. It doubles when it is full.
-    initial_overlay_mb: u32 = 100;
-    /// What it may grow to, in MB.
-    max_overlay_mb: u32 = 2048;
     /// Names that may be resolved once a guest has a network. No guest has one yet; the package index
     /// of the specification's default is to be named by whoever wants it.
     dns_allowlist: Vec<String> = ["github.com", "raw.githubusercontent.com"]
@@ -147,10 +120,6 @@ config! {
     alert_webhook_url: Option<String> = None;
     /// Whether VMs that fail are replaced. The sandbox always does.
     auto_remediation_enabled: bool = true;
-    /// Backends in order of preference; the first one there is is used.
-    backend_preference: Vec<BackendType> = BackendType::DEFAULT_ORDER.to_vec();
-    /// What is set for the backend in use.
-    backend: BackendConfig = BackendConfig::default();
     /// Where images and templates are kept, and sessions while they last; `ukernel` in the user's
     /// cache folder if absent.
     home: Option<PathBuf> = None;
@@ -221,35 +190,6 @@ impl RlmConfig {
         }
     }
 
-    /// What the sandbox is told.
-    #[must_use]
-    pub fn sandbox(&self) -> SandboxConfig {
-        SandboxConfig {
-            pool_min_size: self.pool_min_size,
-            pool_max_size: self.pool_max_size,
-            pool_target_size: self.pool_target_size,
-            vm_boot_timeout_ms: self.vm_boot_timeout_ms,
-            allocation_timeout_ms: self.allocation_timeout_ms,
-            max_overflow_vms: self.max_overflow_vms,
-            scale_up_queue_depth: self.scale_up_queue_depth,
-            scale_down_idle_secs: self.scale_down_idle_secs,
-            max_sessions: self.max_sessions,
-            max_inline_output_bytes: self.max_inline_output_bytes,
-            max_snapshots_per_session: self.max_snapshots_per_session,
-            session_timeout_ms: self.session_timeout_ms,
-            session_extension_ms: self.session_extension_ms,
-            max_extensions: self.max_extensions,
-            checkpoint_enabled: self.checkpoint_enabled,
-            execution_timeout_ms: self.execution_timeout_ms,
-            memory_mib: self.memory_mib,
-            initial_overlay_mb: self.initial_overlay_mb,
-            max_overlay_mb: self.max_overlay_mb,
-            max_tasks: self.max_tasks,
-            backend_preference: self.backend_preference.clone(),
-            backend: self.backend,
-        }
-    }
-
     /// Refuses what contradicts itself.
     ///
     /// # Errors
@@ -270,7 +210,7 @@ impl RlmConfig {
         if let Some((name, _)) = zero.iter().find(|(_, is_zero)| *is_zero) {
             return Err(RlmError::Config(format!("{name} is 0")));
         }
-        if let Some(problem) = self.sandbox().problem() {
+        if let Some(problem) = self.sandbox.problem() {
             return Err(RlmError::Config(problem));
         }
         if self

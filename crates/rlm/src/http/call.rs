@@ -84,9 +84,10 @@ impl Desk {
         if answer.len() > MAX_CALL_BYTES {
             return Err(Refused::answer_too_large());
         }
-        Ok(match name {
-            "context" => response_of(answer, "application/octet-stream"),
-            _ => json_response(answer),
+        Ok(if gate.answers_json(name) {
+            json_response(answer)
+        } else {
+            response_of(answer, "application/octet-stream")
         })
     }
 }

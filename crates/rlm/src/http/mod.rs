@@ -114,10 +114,10 @@ impl TerraphimRlm {
     /// [`RlmError::SessionNotFound`](crate::RlmError::SessionNotFound).
     pub fn open_calls(&self, session_id: SessionId) -> Result<OpenCalls> {
         let bound = self.bound(session_id)?;
-        let node = self.node_for_code(&bound, session_id)?;
+        let asker = self.asker(&bound)?;
         Ok(OpenCalls {
             token: HexToken::new(&bound.token),
-            _bridge: Bridge::hold(&node),
+            _bridge: Bridge::hold(asker),
         })
     }
 }

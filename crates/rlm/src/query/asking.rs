@@ -1,6 +1,6 @@
 //! Asking a model: reserved before, settled after, whatever becomes of it.
 
-use super::{Node, Run};
+use super::{Asker, Node, Run};
 use crate::RlmError;
 use std::sync::Arc;
 use ukernel_budget::Spent;
@@ -69,7 +69,7 @@ pub(crate) fn prompt_bytes(request: &Request) -> u64 {
     lengths.map(|length| length as u64).sum()
 }
 
-impl Node {
+impl Asker {
     /// Asks a model, as `sub_calls` of the budget's queries.
     pub(crate) async fn ask(&self, request: &Request, sub_calls: u64) -> Result<Reply, NoReply> {
         let bytes = prompt_bytes(request);

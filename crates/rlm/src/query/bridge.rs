@@ -1,19 +1,15 @@
-//! What code in a VM may ask for: each call is held against the session's token, charged, and
-//! written down.
+//! Calls of code in a VM: each is held against the session's token, and written down.
 
-use super::{Node, queries};
+use super::{Asker, Node};
+use crate::context::Context;
 use async_trait::async_trait;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 use ukernel_sandbox::environment::{CallResult, HostCall, HostCalls, SessionToken};
 use ukernel_trajectory::Event;
-
-/// Largest piece of context handed out at once, in bytes.
-const MAX_PIECE_BYTES: usize = 8 << 20;
 
 /// Calls of one run, its children included.
 const MAX_CALLS: u32 = 100_000;
@@ -24,16 +20,17 @@ pub(crate) fn is_same(one: &SessionToken, other: &SessionToken) -> bool {
     blake3::Hash::from_bytes(*one) == blake3::Hash::from_bytes(*other)
 }
 
-/// The calls of one execution of a node. When this is dropped they are refused, and those that came
-/// over HTTP end.
+/// The calls of one execution. When this is dropped they are refused, and those that came over HTTP end.
 pub(crate) struct Bridge {
     gate: Arc<Gate>,
 }
 
 /// What an execution holds on to.
 pub(crate) struct Gate {
-    node: Arc<Node>,
-    /// Cancelled when the bridge is dropped, or with its node.
+    asker: Asker,
+    /// The question that the execution belongs to, if it belongs to one.
+    node: Option<Arc<Node>>,
+    /// Cancelled when the bridge is dropped, or with its asker.
     closed: CancellationToken,
     is_held: bool,
 }
@@ -62,23 +59,24 @@ impl fmt::Display for Refusal {
 }
 
 impl Bridge {
-    /// For an execution that the host follows.
-    pub(crate) fn open(node: &Arc<Node>) -> Self {
-        Self::enter(node, false)
+    /// For an execution that the host follows, of a question's code or of a caller's.
+    pub(crate) fn open(asker: &Asker, node: Option<&Arc<Node>>) -> Self {
+        Self::enter(asker.clone(), node.cloned(), false)
     }
 
     /// For executions of which the host sees neither beginning nor end.
-    pub(crate) fn hold(node: &Arc<Node>) -> Self {
-        Self::enter(node, true)
+    pub(crate) fn hold(asker: Asker) -> Self {
+        Self::enter(asker, None, true)
     }
 
-    fn enter(node: &Arc<Node>, is_held: bool) -> Self {
+    fn enter(asker: Asker, node: Option<Arc<Node>>, is_held: bool) -> Self {
         let gate = Arc::new(Gate {
-            node: Arc::clone(node),
-            closed: node.cancel.child_token(),
+            closed: asker.cancel.child_token(),
+            asker,
+            node,
             is_held,
         });
-        node.run.bridges.enter(&gate);
+        gate.asker.run.bridges.enter(&gate);
         Self { gate }
     }
 
@@ -90,14 +88,14 @@ impl Bridge {
 impl Drop for Bridge {
     fn drop(&mut self) {
         self.gate.closed.cancel();
-        self.gate.node.run.bridges.leave(&self.gate);
+        self.gate.asker.run.bridges.leave(&self.gate);
     }
 }
 
 #[async_trait]
 impl HostCalls for Gate {
     fn token(&self) -> SessionToken {
-        self.node.token
+        self.asker.token
     }
 
     async fn answer(&self, call: HostCall) -> CallResult {
@@ -112,123 +110,75 @@ impl Gate {
     }
 
     pub(super) fn is_open(&self) -> bool {
-        !self.closed.is_cancelled() && !self.node.session.token().is_cancelled()
+        !self.closed.is_cancelled() && !self.asker.session.token().is_cancelled()
     }
 
     /// Comes back when it is no longer open.
     pub(crate) async fn ended(&self) {
         tokio::select! {
             () = self.closed.cancelled() => (),
-            () = self.node.session.token().cancelled() => (),
+            () = self.asker.session.token().cancelled() => (),
         }
     }
 
     pub(crate) async fn answer_or_refuse(&self, call: HostCall) -> Result<Vec<u8>, Refusal> {
-        if !is_same(&call.token, &self.node.token) {
+        if !is_same(&call.token, &self.asker.token) {
             return Err(Refusal::Foreign);
         }
         if !self.is_open() {
             return Err(Refusal::Ended);
         }
-        let answered = match call.name.as_str() {
-            "context" => self.context(read(&call.payload)?).await,
-            "contexts" => Ok(json!({"sources": self.node.context.list()})
-                .to_string()
-                .into_bytes()),
-            "final" => {
-                let answer: Final = read(&call.payload)?;
-                let taken = async { self.take_answer(answer) };
-                self.noted_call(&call, 0, |_| taken).await
-            }
-            "query_llm" => {
-                let queries: queries::Flat = read(&call.payload)?;
-                let items = queries.prompts.len();
-                self.noted_call(&call, items, |number| queries.answer(&self.node, number))
-                    .await
-            }
-            "rlm_query" => {
-                let queries: queries::Recursive = read(&call.payload)?;
-                let items = queries.queries.len();
-                self.noted_call(&call, items, |number| queries.answer(&self.node, number))
-                    .await
-            }
-            other => return Err(unknown(other)),
-        };
-        answered.map_err(Refusal::Denied)
-    }
-}
-
-fn unknown(name: &str) -> Refusal {
-    Refusal::Malformed(format!(
-        "there is no host call `{}`",
-        name.escape_debug().take(40).collect::<String>()
-    ))
-}
-
-fn read<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, Refusal> {
-    serde_json::from_slice(payload)
-        .map_err(|error| Refusal::Malformed(format!("the call makes no sense: {error}")))
-}
-
-#[derive(Deserialize)]
-struct Piece {
-    source: usize,
-    offset: u64,
-    length: usize,
-}
-
-#[derive(Deserialize)]
-struct Final {
-    text: String,
-    value: Option<Value>,
-}
-
-impl Gate {
-    async fn context(&self, piece: Piece) -> CallResult {
-        let length = piece.length.min(MAX_PIECE_BYTES);
-        self.node
-            .context
-            .read(piece.source, piece.offset, length)
-            .await
+        match self.asker.run.calls.find(&call.name) {
+            Some(answers) => answers.answer(self, &call).await,
+            None => Err(unknown(&call.name)),
+        }
     }
 
-    fn take_answer(&self, answer: Final) -> CallResult {
-        self.node.offer(answer.text, answer.value)?;
-        Ok(b"{}".to_vec())
+    /// Whether the answers to calls of this name are JSON.
+    pub(crate) fn answers_json(&self, name: &str) -> bool {
+        let answers = self.asker.run.calls.find(name);
+        answers.is_some_and(|answers| answers.is_json())
     }
 
-    async fn noted_call<F: Future<Output = CallResult>>(
+    /// Who asks.
+    pub(super) fn asker(&self) -> &Asker {
+        &self.asker
+    }
+
+    /// The question that the code belongs to, if it belongs to one.
+    pub(super) fn node(&self) -> Option<&Node> {
+        self.node.as_deref()
+    }
+
+    /// What the question is about; nothing without one.
+    pub(super) fn context(&self) -> Cow<'_, Context> {
+        match &self.node {
+            Some(node) => Cow::Borrowed(&node.context),
+            None => Cow::Owned(Context::default()),
+        }
+    }
+
+    /// Cancelled when nobody waits for answers any more.
+    pub(super) fn closed(&self) -> &CancellationToken {
+        &self.closed
+    }
+
+    /// Names a call within the run, and writes down that it begins and ends.
+    pub(super) async fn noted<F: Future<Output = CallResult>>(
         &self,
         call: &HostCall,
         items: usize,
         answer: impl FnOnce(u32) -> F,
-    ) -> CallResult {
-        let number = self.number()?;
-        self.follow(call, number, items, answer(number)).await
-    }
-
-    /// Names a call within the run.
-    fn number(&self) -> Result<u32, String> {
-        let number = self.node.run.next_call();
+    ) -> Result<Vec<u8>, Refusal> {
+        let run = &self.asker.run;
+        let number = run.next_call();
         if number > MAX_CALLS {
-            return Err(format!(
+            return Err(Refusal::Denied(format!(
                 "there were {MAX_CALLS} host calls in this run, and may be no more"
-            ));
+            )));
         }
-        Ok(number)
-    }
-
-    /// Writes down that a call begins and ends.
-    async fn follow(
-        &self,
-        call: &HostCall,
-        number: u32,
-        items: usize,
-        answer: impl Future<Output = CallResult>,
-    ) -> CallResult {
-        let trajectory = &self.node.run.trajectory;
-        trajectory.add(
-            self.node.id,
+        run.trajectory.add(
+            self.asker.id,
             Event::CallStarted {
                 call: number,
                 name: call.name.clone(),
@@ -237,15 +187,22 @@ impl Gate {
             },
         );
         let began = Instant::now();
-        let answer = answer.await;
-        trajectory.add(
-            self.node.id,
+        let answer = answer(number).await;
+        run.trajectory.add(
+            self.asker.id,
             Event::CallEnded {
                 call: number,
                 error: answer.as_ref().err().cloned(),
                 total_ms: began.elapsed().as_secs_f64() * 1e3,
             },
         );
-        answer
+        answer.map_err(Refusal::Denied)
     }
+}
+
+fn unknown(name: &str) -> Refusal {
+    Refusal::Malformed(format!(
+        "there is no host call `{}`",
+        name.escape_debug().take(40).collect::<String>()
+    ))
 }

@@ -2,7 +2,7 @@
 
 use super::queries::flat;
 use super::validation::validate;
-use super::{Answer, Bridge, Node};
+use super::{Answer, Asker, Bridge, Node};
 use crate::{Result, RlmError};
 use serde_json::Value;
 use std::fmt::Write;
@@ -143,42 +143,43 @@ pub(super) async fn execute(
         node.run.deadline()
     };
     let left = until.saturating_duration_since(now);
-    let limit = std::time::Duration::from_millis(config.execution_timeout_ms);
+    let limit = std::time::Duration::from_millis(config.sandbox.execution_timeout_ms);
     let context = ExecutionContext {
         timeout: Some(limit.min(left)),
         inline_output_bytes: Some(config.max_prompt_output_bytes),
         name: Some(format!("<step {}>", node.step())),
         ..ExecutionContext::default()
     };
-    execute_with(node, is_shell, source, context).await
+    execute_with(node, Some(node), is_shell, source, context).await
 }
 
-/// Runs what a caller asks for, outside of any loop.
+/// Runs what a caller asks for, which belongs to no question.
 pub(crate) async fn execute_directly(
-    node: &Arc<Node>,
+    asker: &Asker,
     is_shell: bool,
     source: &str,
 ) -> Result<ExecutionResult, SandboxError> {
-    execute_with(node, is_shell, source, ExecutionContext::default()).await
+    execute_with(asker, None, is_shell, source, ExecutionContext::default()).await
 }
 
-/// Executes with the node's bridge open meanwhile.
+/// Executes with a bridge open meanwhile.
 async fn execute_with(
-    node: &Arc<Node>,
+    asker: &Asker,
+    node: Option<&Arc<Node>>,
     is_shell: bool,
     source: &str,
     context: ExecutionContext,
 ) -> Result<ExecutionResult, SandboxError> {
-    let bridge = Bridge::open(node);
+    let bridge = Bridge::open(asker, node);
     let context = ExecutionContext {
-        cancellation: Some(node.cancel.clone()),
+        cancellation: Some(asker.cancel.clone()),
         calls: Some(bridge.calls()),
         ..context
     };
     if is_shell {
-        node.session.execute_command(source, &context).await
+        asker.session.execute_command(source, &context).await
     } else {
-        node.session.execute_code(source, &context).await
+        asker.session.execute_code(source, &context).await
     }
 }
 

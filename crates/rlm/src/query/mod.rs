@@ -1,9 +1,11 @@
 //! The query loop: a node of a run asks a model for a step, follows it, and tells the model what
 //! came of it, until there is an answer.
 
+mod asker;
 mod asking;
 mod best;
 mod bridge;
+mod calls;
 mod commands;
 mod conversation;
 mod node;
@@ -14,7 +16,10 @@ mod run;
 mod steps;
 mod validation;
 
+pub(crate) use asker::Asker;
 pub(crate) use bridge::{Bridge, Refusal};
+pub(crate) use calls::Calls;
+pub use calls::{Tool, ToolCall};
 pub(crate) use commands::execute_directly;
 pub(crate) use node::{Node, NodeParts};
 pub(crate) use registry::{Found, OpenBridges};

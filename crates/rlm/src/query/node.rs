@@ -1,31 +1,21 @@
-//! A node: one question, its session, its slice of the budget.
+//! A node: one question, and who asks for it.
 
-use super::{Answer, Run};
+use super::{Answer, Asker};
 use crate::context::Context;
 use crate::schema::Schema;
 use serde_json::Value;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio_util::sync::CancellationToken;
-use ukernel_budget::Ledger;
 use ukernel_kg::Attempts;
-use ukernel_sandbox::environment::SessionToken;
-use ukernel_sandbox::session::Session;
 
 /// How often an answer that does not fit its schema may be given again.
 const SCHEMA_RETRIES: u32 = 1;
 
 /// What a node is made of.
 pub(crate) struct NodeParts {
-    pub(crate) id: u32,
-    pub(crate) depth: u32,
-    pub(crate) run: Arc<Run>,
-    pub(crate) ledger: Ledger,
-    pub(crate) session: Session,
+    pub(crate) asker: Asker,
     pub(crate) context: Context,
     pub(crate) question: String,
     pub(crate) schema: Option<Schema>,
-    pub(crate) token: SessionToken,
-    pub(crate) cancel: CancellationToken,
     /// What the validator remembers of the session.
     pub(crate) attempts: Arc<Mutex<Attempts>>,
 }
@@ -34,6 +24,14 @@ pub(crate) struct NodeParts {
 pub(crate) struct Node {
     parts: NodeParts,
     state: Mutex<State>,
+}
+
+impl std::ops::Deref for NodeParts {
+    type Target = Asker;
+
+    fn deref(&self) -> &Asker {
+        &self.asker
+    }
 }
 
 #[derive(Default)]
@@ -91,16 +89,7 @@ impl Node {
 
     /// Takes an answer, or says why not: for the model to read.
     pub(crate) fn offer(&self, text: String, value: Option<Value>) -> Result<(), String> {
-        let most = self.run.config.max_answer_bytes;
-        if text.len() > most {
-            return Err(format!(
-                "the answer has {} bytes, and may have {most}: shorten it",
-                text.len()
-            ));
-        }
-        if text.trim().is_empty() {
-            return Err("the answer is empty".to_owned());
-        }
+        check_answer(&text, self.run.config.max_answer_bytes)?;
         let mut state = self.state();
         if state.is_long && state.step == 1 {
             return Err(
@@ -139,6 +128,20 @@ impl Node {
     pub(crate) fn hopeless(&self) -> Option<String> {
         self.state().hopeless.clone()
     }
+}
+
+/// Whether a text can be an answer at all.
+pub(super) fn check_answer(text: &str, most_bytes: usize) -> Result<(), String> {
+    if text.len() > most_bytes {
+        return Err(format!(
+            "the answer has {} bytes, and may have {most_bytes}: shorten it",
+            text.len()
+        ));
+    }
+    if text.trim().is_empty() {
+        return Err("the answer is empty".to_owned());
+    }
+    Ok(())
 }
 
 /// The value of an answer: as it was given, or what its text stands for.

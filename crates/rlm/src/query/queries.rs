@@ -1,7 +1,7 @@
 //! Queries of running code: flat ones to a model, recursive ones to nodes of their own.
 
 use super::asking::{NoReply, prompt_bytes, recorded};
-use super::{Node, NodeParts, answer};
+use super::{Asker, Node, NodeParts, answer};
 use crate::RlmError;
 use crate::context::Context;
 use crate::schema::Schema;
@@ -60,8 +60,8 @@ fn compile(schema: Option<Value>) -> Result<Option<Schema>, String> {
     schema.map_err(|error| error.to_string())
 }
 
-fn check_count(node: &Node, count: usize) -> Result<(), String> {
-    let most = node.run.config.max_batch;
+fn check_count(asker: &Asker, count: usize) -> Result<(), String> {
+    let most = asker.run.config.max_batch;
     if count > most {
         return Err(format!("{count} queries at once, and there may be {most}"));
     }
@@ -70,17 +70,17 @@ fn check_count(node: &Node, count: usize) -> Result<(), String> {
 
 impl Flat {
     /// Asks for all of them, side by side, and answers in their order.
-    pub(super) async fn answer(self, node: &Arc<Node>, call: u32) -> CallResult {
-        check_count(node, self.prompts.len())?;
+    pub(super) async fn answer(self, asker: &Asker, call: u32) -> CallResult {
+        check_count(asker, self.prompts.len())?;
         let schema = compile(self.schema)?;
         let schema = schema.as_ref();
         let asking = self.prompts.into_iter().enumerate();
         let asking = asking.map(|(item, prompt)| async move {
             let item = u32::try_from(item).unwrap_or(u32::MAX);
-            flat(node, call, item, prompt, schema).await
+            flat(asker, call, item, prompt, schema).await
         });
         let items = stream::iter(asking)
-            .buffered(node.run.config.max_parallel_calls)
+            .buffered(asker.run.config.max_parallel_calls)
             .collect()
             .await;
         answer_of(items)
@@ -89,14 +89,14 @@ impl Flat {
 
 /// One flat query; with a schema, a reply that does not fit is asked for once more.
 pub(super) async fn flat(
-    node: &Arc<Node>,
+    asker: &Asker,
     call: u32,
     item: u32,
     prompt: String,
     schema: Option<&Schema>,
 ) -> Item {
-    let config = &node.run.config;
-    let mut request = Request::new(node.run.sub_model.clone(), vec![Message::user(prompt)]);
+    let config = &asker.run.config;
+    let mut request = Request::new(asker.run.sub_model.clone(), vec![Message::user(prompt)]);
     request.max_tokens = Some(config.max_sub_reply_tokens);
     request.temperature = config.temperature;
     if let Some(schema) = schema {
@@ -108,7 +108,7 @@ pub(super) async fn flat(
             ));
         }
     }
-    let reply = query(node, call, item, &request).await?;
+    let reply = query(asker, call, item, &request).await?;
     let Some(schema) = schema else {
         return Ok(Value::from(reply));
     };
@@ -119,7 +119,7 @@ pub(super) async fn flat(
             request.messages.push(Message::user(format!(
                 "That does not fit the schema: {reason}. Reply with JSON that does, and nothing else."
             )));
-            let reply = query(node, call, item, &request).await?;
+            let reply = query(asker, call, item, &request).await?;
             schema
                 .read(&reply)
                 .map_err(|reason| format!("the reply does not fit the schema: {reason}"))
@@ -128,19 +128,14 @@ pub(super) async fn flat(
 }
 
 /// Asks once, and writes it down.
-async fn query(
-    node: &Arc<Node>,
-    call: u32,
-    item: u32,
-    request: &Request,
-) -> Result<String, String> {
-    let asked = node.ask(request, 1).await;
-    let trajectory = &node.run.trajectory;
+async fn query(asker: &Asker, call: u32, item: u32, request: &Request) -> Result<String, String> {
+    let asked = asker.ask(request, 1).await;
+    let trajectory = &asker.run.trajectory;
     match asked {
         Ok(reply) => {
             let prompt = request.messages.iter().map(|message| message.text.as_str());
             trajectory.add(
-                node.id,
+                asker.id,
                 Event::QueryReplied {
                     call,
                     item,
@@ -151,14 +146,14 @@ async fn query(
             );
             Ok(reply.text)
         }
-        Err(error) => Err(failed(node, call, item, &error)),
+        Err(error) => Err(failed(asker, call, item, &error)),
     }
 }
 
-fn failed(node: &Node, call: u32, item: u32, error: &NoReply) -> String {
+fn failed(asker: &Asker, call: u32, item: u32, error: &NoReply) -> String {
     let text = error.to_string();
-    node.run.trajectory.add(
-        node.id,
+    asker.run.trajectory.add(
+        asker.id,
         Event::QueryFailed {
             call,
             item,
@@ -172,16 +167,16 @@ fn failed(node: &Node, call: u32, item: u32, error: &NoReply) -> String {
 impl Recursive {
     /// Has nodes of their own answer all of them, side by side, each with a slice of this node's
     /// budget.
-    pub(super) async fn answer(self, node: &Arc<Node>, call: u32) -> CallResult {
+    pub(super) async fn answer(self, asker: &Asker, call: u32) -> CallResult {
         let count = self.queries.len();
-        check_count(node, count)?;
+        check_count(asker, count)?;
         let schema = compile(self.schema)?;
-        let depth = node.depth + 1;
-        let limit = node.run.config.max_recursion_depth;
+        let depth = asker.depth + 1;
+        let limit = asker.run.config.max_recursion_depth;
         if depth > limit {
             return Err(RlmError::RecursionLimitExceeded { depth, limit }.to_string());
         }
-        let slices = node
+        let slices = asker
             .ledger
             .slices(count, self.budget_tokens, LEAST_TOKENS)
             .map_err(|exceeded| format!("{exceeded}: too little is left for {count} nodes"))?;
@@ -190,11 +185,11 @@ impl Recursive {
             let schema = schema.clone();
             let item = u32::try_from(item).unwrap_or(u32::MAX);
             async move {
-                let answered = child(node, (call, item), query, schema, slice).await;
+                let answered = child(asker, (call, item), query, schema, slice).await;
                 answered.map_err(|error| {
                     let error = error.to_string();
-                    node.run.trajectory.add(
-                        node.id,
+                    asker.run.trajectory.add(
+                        asker.id,
                         Event::QueryFailed {
                             call,
                             item,
@@ -207,7 +202,7 @@ impl Recursive {
             }
         });
         let items = stream::iter(answering)
-            .buffered(node.run.config.max_parallel_calls)
+            .buffered(asker.run.config.max_parallel_calls)
             .collect()
             .await;
         answer_of(items)
@@ -216,7 +211,7 @@ impl Recursive {
 
 /// A node for one query. Its session ends with it, also if nobody waits for it any more.
 async fn child(
-    parent: &Arc<Node>,
+    parent: &Asker,
     call: (u32, u32),
     query: Query,
     schema: Option<Schema>,
@@ -249,17 +244,20 @@ async fn child(
         Some(text) => Context::text("context", text),
         None => Context::default(),
     };
-    let node = Arc::new(Node::new(NodeParts {
+    let asker = Asker {
         id: run.next_node(),
         depth: parent.depth + 1,
         run: Arc::clone(run),
         ledger: slice.ledger().clone(),
         session,
+        token: new_token(),
+        cancel: parent.cancel.child_token(),
+    };
+    let node = Arc::new(Node::new(NodeParts {
+        asker,
         context,
         question: query.prompt,
         schema,
-        token: new_token(),
-        cancel: parent.cancel.child_token(),
         attempts: Arc::default(),
     }));
     let _cancel = node.cancel.clone().drop_guard();

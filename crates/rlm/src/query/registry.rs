@@ -53,10 +53,8 @@ impl OpenBridges {
 
     /// Who answers calls that show this token; `None` if nobody does.
     ///
-    /// A gate that is held open goes first: who holds it open wants the calls that are not seen to
-    /// begin and end, and they should not end with an execution that happens to run beside. Of
-    /// executions the one that was begun first goes first: they have their turns in this order, so
-    /// it is the one that runs.
+    /// A gate opened by `open_calls` is preferred; otherwise the oldest execution's, which is the one
+    /// that runs, because executions of a session take turns.
     pub(crate) fn find(&self, token: &SessionToken) -> Option<Found> {
         let table = self.table();
         let open = table.get(&key(token))?;

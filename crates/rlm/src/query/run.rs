@@ -1,6 +1,6 @@
 //! A run: what all of its nodes share.
 
-use super::OpenBridges;
+use super::{Calls, OpenBridges};
 use crate::RlmConfig;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -31,6 +31,8 @@ pub(crate) struct RunParts {
     pub(crate) trajectory: Trajectory,
     /// Where its bridges are entered.
     pub(crate) bridges: OpenBridges,
+    /// What code may ask the host for.
+    pub(crate) calls: Calls,
     pub(crate) max_wall_clock: Duration,
     pub(crate) cancel: CancellationToken,
 }

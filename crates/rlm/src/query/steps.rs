@@ -193,7 +193,7 @@ async fn load(node: &Arc<Node>) -> Result<ContextShape> {
     let length: u64 = context.parts.iter().map(|part| part.length).sum();
     node.set_long(length >= node.run.config.long_context_chars);
     let is_large = node.context.bytes() > LARGE_CONTEXT_BYTES;
-    if is_large || !node.run.config.checkpoint_enabled {
+    if is_large || !node.run.config.sandbox.checkpoint_enabled {
         // Without one there is nothing to go back to when a command is ended.
         let kept = keep_once(&node.session).await;
         kept.map_err(|error| RlmError::of_sandbox(error, node.session.id()))?;

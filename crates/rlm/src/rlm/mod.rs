@@ -8,7 +8,7 @@ pub use opening::become_vm_if_asked;
 pub use request::{Query, RlmResponse, Running, SessionStatus, Surroundings};
 
 use crate::folder::Folder;
-use crate::query::{self, Node, NodeParts, OpenBridges, Run, RunParts};
+use crate::query::{self, Calls, Node, NodeParts, OpenBridges, Run, RunParts};
 use crate::schema::Schema;
 use crate::session::{Bound, budget};
 use crate::{Result, RlmConfig, RlmError, client};
@@ -64,6 +64,7 @@ struct Inner {
     kg: Option<Arc<Mutex<KnowledgeGraphValidator>>>,
     bound: Mutex<HashMap<SessionId, Bound>>,
     bridges: OpenBridges,
+    calls: Calls,
     /// Removed when the last handle is dropped.
     _folder: Option<Folder>,
 }
@@ -156,8 +157,8 @@ impl TerraphimRlm {
             return Err(RlmError::Config("the question is empty".to_owned()));
         }
         let schema = query.schema.clone().map(Schema::new).transpose()?;
-        let run = uuid::Uuid::new_v4().to_string();
-        let target = self.target(&run, query.trace.clone())?;
+        let run_name = uuid::Uuid::new_v4().to_string();
+        let target = self.target(&run_name, query.trace.clone())?;
         let (bound, is_ours) = match query.session {
             Some(id) => (self.bound(id)?, false),
             None => (self.create_bound().await?, true),
@@ -168,21 +169,15 @@ impl TerraphimRlm {
             () = query.cancel.cancelled() => return Err(RlmError::Cancelled),
         };
         let slice = bound.ledger.whole();
-        let started = self.run_started(&run, target.as_ref(), slice.ledger())?;
+        let started = self.run_started(&run_name, target.as_ref(), slice.ledger())?;
         let trajectory = Trajectory::begin(target.as_ref(), query.watcher, started)?;
-        let run_parts = self.run_parts(trajectory, query.cancel.child_token())?;
+        let run = self.run_parts(trajectory, query.cancel.child_token())?;
         let node = Arc::new(Node::new(NodeParts {
-            id: run_parts.next_node(),
-            depth: 0,
-            ledger: slice.ledger().clone(),
-            session: bound.session.clone(),
+            asker: sessions::asker_of(&bound, slice.ledger().clone(), run),
             context: query.context,
             question: query.question,
             schema,
-            token: bound.token,
-            cancel: run_parts.cancel.child_token(),
             attempts: Arc::clone(&bound.attempts),
-            run: run_parts,
         }));
         let _cancel = node.run.cancel.clone().drop_guard();
         let answered = query::answer(&node, None).await;
@@ -203,7 +198,7 @@ impl TerraphimRlm {
             value: answer.value,
             partial: answer.partial,
             spent,
-            run,
+            run: run_name,
             trajectory: target.map(|target| target.path),
         })
     }
@@ -220,6 +215,7 @@ impl TerraphimRlm {
             kg: inner.kg.clone(),
             trajectory,
             bridges: inner.bridges.clone(),
+            calls: inner.calls.clone(),
             max_wall_clock: Duration::from_millis(inner.config.max_wall_clock_ms),
             cancel,
         })))

@@ -2,7 +2,7 @@
 
 use super::{Inner, Surroundings};
 use crate::folder::Folder;
-use crate::query::OpenBridges;
+use crate::query::{Calls, OpenBridges};
 use crate::{Result, RlmConfig, RlmError};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -56,7 +56,7 @@ pub(super) fn open(
         .source
         .clone()
         .unwrap_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")));
-    let sandbox = config.sandbox();
+    let sandbox = config.sandbox.clone();
     let failed = |error: SandboxError| match error {
         SandboxError::Config(problem) => RlmError::Config(problem),
         other => RlmError::VmAllocationFailed {
@@ -97,6 +97,7 @@ pub(super) fn open(
         kg,
         bound: Mutex::default(),
         bridges: OpenBridges::default(),
+        calls: Calls::default(),
         _folder: folder,
     })
 }

@@ -1,14 +1,14 @@
 //! Sessions, as the specification has them: code, commands, variables, snapshots, terms.
 
 use super::{SessionStatus, TerraphimRlm};
-use crate::context::Context;
-use crate::query::{self, Node, NodeParts, OpenBridges};
+use crate::query::{self, Asker, OpenBridges, Run, Tool};
 use crate::session::Bound;
 use crate::{Result, RlmError};
 use std::collections::HashMap;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+use ukernel_budget::Ledger;
 use ukernel_sandbox::session::{Create, Session, SnapshotInfo};
 use ukernel_sandbox::{
     ExecutionContext, ExecutionEnvironment, ExecutionResult, SandboxError, SessionId, SnapshotId,
@@ -48,18 +48,18 @@ impl TerraphimRlm {
     ) -> Result<ExecutionResult> {
         let bound = self.bound(id)?;
         let _turn = Arc::clone(&bound.turn).lock_owned().await;
-        let node = self.node_for_code(&bound, id)?;
-        query::validate_directly(&node, is_shell, source)?;
-        self.begin(&bound, &node).await?;
-        let executed = query::execute_directly(&node, is_shell, source).await;
+        let asker = self.asker(&bound)?;
+        query::validate_directly(&asker, &bound.attempts, is_shell, source)?;
+        self.begin(&bound, &asker).await?;
+        let executed = query::execute_directly(&asker, is_shell, source).await;
         executed.map_err(|error| RlmError::of_sandbox(error, id))
     }
 
     /// Puts the functions that ask into the session's REPL, once.
-    async fn begin(&self, bound: &Bound, node: &Arc<Node>) -> Result<()> {
+    async fn begin(&self, bound: &Bound, asker: &Asker) -> Result<()> {
         let mut has_begun = bound.has_begun.lock().await;
         if !*has_begun {
-            let begun = query::execute_directly(node, false, query::BEGIN).await;
+            let begun = query::execute_directly(asker, false, query::BEGIN).await;
             let begun = begun.map_err(|error| RlmError::of_sandbox(error, bound.session.id()))?;
             ended_well(begun)?;
             *has_begun = true;
@@ -67,24 +67,24 @@ impl TerraphimRlm {
         Ok(())
     }
 
-    /// A node that only runs code.
-    pub(crate) fn node_for_code(&self, bound: &Bound, id: SessionId) -> Result<Arc<Node>> {
-        let started = self.run_started(&id.to_string(), None, &bound.ledger)?;
+    /// Who asks when a session's code belongs to no question. Each has a run of its own, so its time and
+    /// its output count anew, and the session's ledger.
+    pub(crate) fn asker(&self, bound: &Bound) -> Result<Asker> {
+        let id = bound.session.id().to_string();
+        let started = self.run_started(&id, None, &bound.ledger)?;
         let trajectory = Trajectory::begin(None, None, started)?;
         let run = self.run_parts(trajectory, CancellationToken::new())?;
-        Ok(Arc::new(Node::new(NodeParts {
-            id: run.next_node(),
-            depth: 0,
-            ledger: bound.ledger.clone(),
-            session: bound.session.clone(),
-            context: Context::default(),
-            question: String::new(),
-            schema: None,
-            token: bound.token,
-            cancel: run.cancel.child_token(),
-            attempts: Arc::clone(&bound.attempts),
-            run,
-        })))
+        Ok(asker_of(bound, bound.ledger.clone(), run))
+    }
+
+    /// Adds something that code in every session can ask for by name, from now on:
+    /// `ukernel.call(name, payload)` in Python, `POST /v1/call/NAME` over HTTP.
+    ///
+    /// # Errors
+    /// [`RlmError::Config`] if there is a call of this name, or it cannot be one.
+    pub fn add_tool(&self, name: &str, tool: Arc<dyn Tool>) -> Result<()> {
+        let added = self.inner.calls.add(name, tool);
+        added.map_err(RlmError::Config)
     }
 
     /// A variable of the session's REPL, as text; `None` if it is not set.
@@ -298,6 +298,19 @@ impl TerraphimRlm {
             .entry(id)
             .or_insert_with(|| Bound::new(session, config));
         Ok(bound.clone())
+    }
+}
+
+/// Who asks in a session, first in its run.
+pub(super) fn asker_of(bound: &Bound, ledger: Ledger, run: Arc<Run>) -> Asker {
+    Asker {
+        id: run.next_node(),
+        depth: 0,
+        ledger,
+        session: bound.session.clone(),
+        token: bound.token,
+        cancel: run.cancel.child_token(),
+        run,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The specification's acceptance criteria (section 6.1 and S3), by their names.
 
 use crate::behaviours;
-use crate::ground::{Scripted, config, runtime};
+use crate::ground::{Scripted, config, hasty, runtime};
 use std::time::{Duration, Instant};
 use terraphim_rlm::trajectory::Event;
 use terraphim_rlm::{KgStrictness, RlmConfig, RlmError, TerraphimRlm};
@@ -159,11 +159,7 @@ async fn f7_session_affinity_persists_state() {
 }
 
 async fn s3_execution_timeout_is_enforced() {
-    let (rlm, session) = plain(RlmConfig {
-        execution_timeout_ms: 700,
-        ..config()
-    })
-    .await;
+    let (rlm, session) = plain(hasty(700)).await;
     rlm.execute_code("x = 1", session).await.expect("a result");
     let began = Instant::now();
     let error = rlm
@@ -184,14 +180,7 @@ async fn s3_execution_timeout_is_enforced() {
     // The same within a run: the model is told, and goes on.
     let model = Scripted::steps(&["```python\nwhile True: pass\n```", "FINAL(went on)"]);
     let (answered, _) = {
-        let rlm = runtime(
-            RlmConfig {
-                execution_timeout_ms: 700,
-                ..config()
-            },
-            model.clone(),
-        )
-        .await;
+        let rlm = runtime(hasty(700), model.clone()).await;
         let asked = crate::ground::ask_over(&rlm, "What?", "").await;
         rlm.stop().await;
         asked

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use terraphim_rlm::trajectory::{Event, Record};
-use terraphim_rlm::{Context, Query, RlmConfig, RlmError, RlmResponse, Surroundings, TerraphimRlm};
+use terraphim_rlm::{
+    Context, Query, RlmConfig, RlmError, RlmResponse, SandboxConfig, Surroundings, TerraphimRlm,
+};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use ukernel_image::Progress;
@@ -32,17 +34,27 @@ fn home() -> PathBuf {
 /// Small sizes. A host that cannot run VMs says so when the first runtime is made.
 pub fn config() -> RlmConfig {
     RlmConfig {
-        pool_min_size: 1,
-        pool_target_size: 2,
-        allocation_timeout_ms: 10_000,
-        memory_mib: 256,
-        initial_overlay_mb: 8,
-        max_overlay_mb: 256,
+        sandbox: SandboxConfig {
+            pool_min_size: 1,
+            pool_target_size: 2,
+            allocation_timeout_ms: 10_000,
+            memory_mib: 256,
+            initial_overlay_mb: 8,
+            max_overlay_mb: 256,
+            ..SandboxConfig::default()
+        },
         home: Some(home()),
         llm_provider: "scripted".to_owned(),
         llm_model: "model".to_owned(),
         ..RlmConfig::default()
     }
+}
+
+/// The same, where commands may take so long.
+pub fn hasty(execution_timeout_ms: u64) -> RlmConfig {
+    let mut config = config();
+    config.sandbox.execution_timeout_ms = execution_timeout_ms;
+    config
 }
 
 /// A runtime that asks `model`.

@@ -2,12 +2,12 @@
 
 use crate::behaviours;
 use crate::client::{post, request, send};
-use crate::ground::{Said, Scripted, config};
+use crate::ground::{Said, Scripted, config, hasty};
 use crate::http::{Served, served, until, was_asked};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use terraphim_rlm::{Context, Query, RlmConfig, RlmError, ServeOptions};
+use terraphim_rlm::{Context, Query, RlmError, ServeOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
@@ -145,10 +145,7 @@ async fn calls_end_with_an_execution_that_is_cut_short() {
         true => "```python\nwhile True: pass\n```".into(),
         false => Said::Never,
     });
-    let hasty = RlmConfig {
-        execution_timeout_ms: 2000,
-        ..config()
-    };
+    let hasty = hasty(2000);
     let Served {
         rlm,
         server,

@@ -9,6 +9,7 @@ mod http;
 mod http_doors;
 mod http_ends;
 mod steps;
+mod tools;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -33,6 +34,7 @@ fn main() {
     let behaviours = [
         acceptance::BEHAVIOURS,
         steps::BEHAVIOURS,
+        tools::BEHAVIOURS,
         faults::BEHAVIOURS,
         budgets::BEHAVIOURS,
         http::BEHAVIOURS,

@@ -15,7 +15,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use tasks::Task;
-use terraphim_rlm::{Context, Query, RlmConfig, RlmError, Surroundings, TerraphimRlm};
+use terraphim_rlm::{
+    Context, Query, RlmConfig, RlmError, SandboxConfig, Surroundings, TerraphimRlm,
+};
 use ukernel_trajectory::{Event, Record};
 
 /// Sizes of haystacks, in tokens.
@@ -55,7 +57,10 @@ impl Bench {
             source: Some(home::source()),
             max_total_tokens: 100_000_000,
             max_sub_calls: 1_000_000,
-            allocation_timeout_ms: 60_000,
+            sandbox: SandboxConfig {
+                allocation_timeout_ms: 60_000,
+                ..SandboxConfig::default()
+            },
             ..RlmConfig::default()
         };
         let surroundings = Surroundings {
