@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 use terraphim_rlm::trajectory::Live;
-use terraphim_rlm::{Context, Query, RlmConfig, RlmError, TerraphimRlm};
+use terraphim_rlm::{Context, Problem, Query, RlmConfig, RlmError, TerraphimRlm};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Before a runtime is started: this program is also every VM it starts.
@@ -37,9 +37,7 @@ async fn ask() -> Result<String, RlmError> {
     let answered = running
         .answer
         .await
-        .map_err(|error| RlmError::InternalError {
-            message: error.to_string(),
-        })?;
+        .map_err(|error| RlmError::internal(Problem::of(error)))?;
     rlm.stop().await;
     Ok(answered?.answer)
 }

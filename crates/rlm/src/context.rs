@@ -1,6 +1,7 @@
 //! What a question is asked over: files, texts, standard input. It is read piece by piece by the
 //! session's VM and never goes into a prompt.
 
+use crate::error::{Cause, Problem};
 use crate::{Result, RlmError};
 use rustix::fs::{Mode, OFlags};
 use std::collections::HashSet;
@@ -78,15 +79,15 @@ impl Context {
         for path in found {
             let source = Source::open(&path, left)?;
             left = left.checked_sub(source.bytes).ok_or_else(|| {
-                RlmError::Context(format!(
+                RlmError::context(format!(
                     "the context has more than {max_bytes} bytes. hint: name fewer files, or raise max_context_bytes"
                 ))
             })?;
             context.sources.push(Arc::new(source));
         }
         if !paths.is_empty() && context.bytes() == 0 {
-            return Err(RlmError::Context(
-                "the context is empty. hint: name files that have something in them".to_owned(),
+            return Err(RlmError::context(
+                "the context is empty. hint: name files that have something in them",
             ));
         }
         Ok(context)
@@ -140,30 +141,30 @@ impl Source {
     }
 
     fn open(path: &Path, max_bytes: u64) -> Result<Self> {
-        let bad = |cause: &dyn std::fmt::Display| {
-            RlmError::Context(format!("context {}: {cause}", path.display()))
+        let bad = |cause: Cause| {
+            RlmError::context(Problem::about(format!("context {}", path.display()), cause))
         };
         if path == Path::new(STDIN) {
             let mut content = Vec::new();
             std::io::stdin()
                 .take(max_bytes.saturating_add(1))
                 .read_to_end(&mut content)
-                .map_err(|error| bad(&error))?;
+                .map_err(|error| bad(error.into()))?;
             return Ok(Self::of_bytes("standard input".to_owned(), content));
         }
         // Without NONBLOCK a named pipe would wait for its writer.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let file = rustix::fs::open(path, flags, Mode::empty())
-            .map_err(|error| bad(&std::io::Error::from(error)))?;
+            .map_err(|error| bad(std::io::Error::from(error).into()))?;
         let file = File::from(file);
-        let status = file.metadata().map_err(|error| bad(&error))?;
+        let status = file.metadata().map_err(|error| bad(error.into()))?;
         if !status.is_file() {
-            return Err(bad(&"it is no regular file"));
+            return Err(bad("it is no regular file".into()));
         }
         let mut beginning = vec![0; LOOKED_AT_BYTES as usize];
         let read = file
             .read_at(&mut beginning, 0)
-            .map_err(|error| bad(&error))?;
+            .map_err(|error| bad(error.into()))?;
         Ok(Self {
             name: path.display().to_string(),
             bytes: status.len(),
@@ -201,8 +202,8 @@ impl Source {
 }
 
 fn collect(path: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> {
-    let bad = |cause: &dyn std::fmt::Display| {
-        RlmError::Context(format!("context {}: {cause}", path.display()))
+    let bad = |cause: Cause| {
+        RlmError::context(Problem::about(format!("context {}", path.display()), cause))
     };
     if path == Path::new(STDIN) {
         found.push(path.to_owned());
@@ -216,19 +217,19 @@ fn collect(path: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> {
     let status = status.map_err(|error| {
         let is_pattern = path.to_string_lossy().contains(['*', '?', '[']);
         if error.kind() == std::io::ErrorKind::NotFound && is_pattern {
-            return bad(&"the pattern matches no file. hint: check the folder it is for");
+            return bad("the pattern matches no file. hint: check the folder it is for".into());
         }
-        bad(&error)
+        bad(error.into())
     })?;
     if status.is_dir() {
         if depth == MAX_FOLDER_DEPTH {
-            return Err(bad(&"folders are nested too deeply"));
+            return Err(bad("folders are nested too deeply".into()));
         }
-        let entries = fs::read_dir(path).map_err(|error| bad(&error))?;
+        let entries = fs::read_dir(path).map_err(|error| bad(error.into()))?;
         let mut entries: Vec<PathBuf> = entries
             .map(|entry| entry.map(|entry| entry.path()))
             .collect::<std::io::Result<_>>()
-            .map_err(|error| bad(&error))?;
+            .map_err(|error| bad(error.into()))?;
         entries.sort();
         for entry in entries {
             collect(&entry, depth + 1, found)?;
@@ -239,7 +240,7 @@ fn collect(path: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> {
         return Ok(());
     }
     if found.len() == MAX_FILES {
-        return Err(RlmError::Context(format!(
+        return Err(RlmError::context(format!(
             "the context has more than {MAX_FILES} files. hint: name fewer, or put them into one"
         )));
     }

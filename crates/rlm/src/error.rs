@@ -8,6 +8,49 @@ use ukernel_trajectory::{ReplayError, WriteError};
 /// Shorthand for results of this crate.
 pub type Result<T, E = RlmError> = std::result::Result<T, E>;
 
+/// An error of any kind, behind one of this crate.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// What is wrong, in words, and the error behind it if there is one.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+pub struct Problem {
+    text: String,
+    #[source]
+    cause: Option<Cause>,
+}
+
+impl Problem {
+    /// An error in these words.
+    pub fn new(text: impl Into<String>, cause: impl Into<Cause>) -> Self {
+        Self {
+            text: text.into(),
+            cause: Some(cause.into()),
+        }
+    }
+
+    /// An error in its own words.
+    pub fn of(cause: impl Into<Cause>) -> Self {
+        let cause = cause.into();
+        Self::new(cause.to_string(), cause)
+    }
+
+    /// An error about something, which is named first.
+    pub fn about(what: impl std::fmt::Display, cause: impl Into<Cause>) -> Self {
+        let cause = cause.into();
+        Self::new(format!("{what}: {cause}"), cause)
+    }
+}
+
+impl<T: Into<String>> From<T> for Problem {
+    fn from(text: T) -> Self {
+        Self {
+            text: text.into(),
+            cause: None,
+        }
+    }
+}
+
 /// A failure of a run, or of something asked of a session.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -104,7 +147,8 @@ pub enum RlmError {
     #[error("there is no VM: {reason}")]
     VmAllocationFailed {
         /// Why.
-        reason: String,
+        #[source]
+        reason: SandboxError,
     },
     /// A VM was lost.
     #[error("the VM was lost: {details}")]
@@ -147,6 +191,9 @@ pub enum RlmError {
         message: String,
         /// Whether nobody was there to be asked: no connection, no key, no such model.
         is_setup: bool,
+        /// The same, as the client told it.
+        #[source]
+        cause: Cause,
     },
     /// The model gave no answer that the schema allows.
     #[error("the answer does not fit the schema: {reason}")]
@@ -164,11 +211,11 @@ pub enum RlmError {
     #[error("cancelled")]
     Cancelled,
     /// A context that cannot be used.
-    #[error("{0}")]
-    Context(String),
-    /// A configuration that cannot be used.
-    #[error("the configuration makes no sense: {0}")]
-    Config(String),
+    #[error(transparent)]
+    Context(Problem),
+    /// A configuration that cannot be used. Made by [`Self::config`].
+    #[error(transparent)]
+    Config(Problem),
     /// Something else in the sandbox.
     #[error(transparent)]
     Sandbox(SandboxError),
@@ -177,14 +224,31 @@ pub enum RlmError {
     InternalError {
         /// What.
         message: String,
+        /// The error behind it, if there is one.
+        #[source]
+        cause: Option<Cause>,
     },
 }
 
 impl RlmError {
-    pub(crate) fn internal(message: impl std::fmt::Display) -> Self {
+    /// A failure in here.
+    pub fn internal(problem: impl Into<Problem>) -> Self {
+        let Problem { text, cause } = problem.into();
         Self::InternalError {
-            message: message.to_string(),
+            message: text,
+            cause,
         }
+    }
+
+    /// A configuration that cannot be used.
+    pub fn config(problem: impl Into<Problem>) -> Self {
+        let Problem { text, cause } = problem.into();
+        let text = format!("the configuration makes no sense: {text}");
+        Self::Config(Problem { text, cause })
+    }
+
+    pub(crate) fn context(problem: impl Into<Problem>) -> Self {
+        Self::Context(problem.into())
     }
 
     /// A sandbox's error, about this session.
@@ -207,20 +271,8 @@ impl RlmError {
             SandboxError::NoSession(_) => Self::SessionNotFound {
                 session_id: session,
             },
-            SandboxError::Limit {
-                what: "snapshots of a session",
-                limit,
-            } => {
-                let limit = u32::try_from(limit).unwrap_or(u32::MAX);
-                Self::SnapshotLimitExceeded {
-                    current: limit,
-                    limit,
-                }
-            }
-            error @ (SandboxError::AllocationTimeout { .. } | SandboxError::NoBackend { .. }) => {
-                Self::VmAllocationFailed {
-                    reason: error.to_string(),
-                }
+            reason @ (SandboxError::AllocationTimeout { .. } | SandboxError::NoBackend { .. }) => {
+                Self::VmAllocationFailed { reason }
             }
             other => Self::Sandbox(other),
         }
@@ -249,19 +301,20 @@ impl From<LlmError> for RlmError {
             is_setup,
             provider,
             message: error.to_string(),
+            cause: error.into(),
         }
     }
 }
 
 impl From<WriteError> for RlmError {
     fn from(error: WriteError) -> Self {
-        Self::internal(error)
+        Self::internal(Problem::of(error))
     }
 }
 
 impl From<ReplayError> for RlmError {
     fn from(error: ReplayError) -> Self {
-        Self::Config(error.to_string())
+        Self::config(Problem::of(error))
     }
 }
 
@@ -272,5 +325,38 @@ impl From<KgEscalationRequired> for RlmError {
             context: request.context,
             suggested_action: request.suggested_action,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::error::Error;
+    use std::io;
+
+    fn source_of<T: Error + 'static>(error: &RlmError) -> Option<&T> {
+        error.source()?.downcast_ref()
+    }
+
+    #[test]
+    fn an_error_keeps_the_one_behind_it() {
+        let gone = || io::Error::from(io::ErrorKind::NotFound);
+        let config = RlmError::config(Problem::about("the thesaurus /x", gone()));
+        assert!(
+            config
+                .to_string()
+                .starts_with("the configuration makes no sense: the thesaurus /x: ")
+        );
+        assert!(source_of::<io::Error>(&config).is_some());
+        let context = RlmError::context(Problem::of(gone()));
+        assert!(source_of::<io::Error>(&context).is_some());
+        let written = RlmError::from(WriteError {
+            path: "/x".into(),
+            cause: std::sync::Arc::new(gone()),
+        });
+        assert!(source_of::<WriteError>(&written).is_some());
+        let model = RlmError::from(LlmError::NoModel);
+        assert!(source_of::<LlmError>(&model).is_some());
+        assert!(RlmError::config("in words only").source().is_none());
     }
 }

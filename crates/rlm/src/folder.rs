@@ -1,5 +1,6 @@
 //! The folder of this process's sessions: its own, and gone when it is.
 
+use crate::error::Problem;
 use crate::{Result, RlmError};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File};
@@ -24,7 +25,9 @@ impl Folder {
             fs::create_dir(&path)?;
             Ok(Self { path, _lock: lock })
         };
-        made().map_err(|error| RlmError::internal(format!("in {}: {error}", root.display())))
+        made().map_err(|error| {
+            RlmError::internal(Problem::about(format!("in {}", root.display()), error))
+        })
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -38,7 +38,7 @@ pub use config::{
     BackendType, KgStrictness, ModelProvider, RlmConfig, RlmConfigBuilder, SessionModel,
 };
 pub use context::Context;
-pub use error::{Result, RlmError};
+pub use error::{Cause, Problem, Result, RlmError};
 pub use http::{BridgeServer, HexToken, OpenCalls, ServeOptions};
 pub use query::{Tool, ToolCall};
 pub use rlm::{

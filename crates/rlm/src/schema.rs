@@ -32,14 +32,14 @@ impl Schema {
     /// [`RlmError::Config`] if it is none.
     pub fn new(document: Value) -> Result<Self> {
         if document.to_string().len() > MAX_SCHEMA_BYTES {
-            return Err(RlmError::Config(format!(
+            return Err(RlmError::config(format!(
                 "a schema has at most {MAX_SCHEMA_BYTES} bytes"
             )));
         }
         let validator = jsonschema::options()
             .with_pattern_options(PatternOptions::regex())
             .build(&document)
-            .map_err(|error| RlmError::Config(format!("the schema is none: {}", clip(&error))))?;
+            .map_err(|error| RlmError::config(format!("the schema is none: {}", clip(&error))))?;
         Ok(Self {
             document: Arc::new(document),
             validator: Arc::new(validator),

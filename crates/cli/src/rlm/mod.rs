@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
-use terraphim_rlm::{Context, Query, RlmConfig, RlmError, RlmResponse, Surroundings, TerraphimRlm};
+use terraphim_rlm::{
+    Context, Problem, Query, RlmConfig, RlmError, RlmResponse, Surroundings, TerraphimRlm,
+};
 use tokio_util::sync::CancellationToken;
 use ukernel_trajectory::TrajectoryFile;
 use watch::Watch;
@@ -82,9 +84,7 @@ async fn answer(
 }
 
 fn internal(failure: Failure) -> RlmError {
-    RlmError::InternalError {
-        message: failure.what().to_owned(),
-    }
+    RlmError::internal(failure.what())
 }
 
 fn prepare(args: &Rlm) -> Result<(RlmConfig, Context, Option<Value>), Failure> {
@@ -133,7 +133,7 @@ fn prepare(args: &Rlm) -> Result<(RlmConfig, Context, Option<Value>), Failure> {
 fn parse(name: &str) -> Result<terraphim_rlm::ModelName, Failure> {
     name.parse().map_err(|error| {
         let error: ukernel_llm::LlmError = error;
-        failure_of(RlmError::Config(error.to_string()), true)
+        failure_of(RlmError::config(Problem::of(error)), true)
     })
 }
 

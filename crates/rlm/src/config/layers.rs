@@ -2,6 +2,7 @@
 
 use super::RlmConfig;
 use crate::RlmError;
+use crate::error::Problem;
 use toml::{Table, Value};
 
 /// What variables of the environment begin with.
@@ -18,11 +19,14 @@ impl RlmConfig {
         file: Option<&str>,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, RlmError> {
-        let bad = |error: toml::de::Error| RlmError::Config(error.message().to_owned());
+        let bad = |error: toml::de::Error| {
+            RlmError::config(Problem::new(error.message().to_owned(), error))
+        };
         let mut table: Table = match file {
             Some(text) => toml::from_str(text).map_err(|error| {
                 // With the line, which the message alone lacks.
-                RlmError::Config(error.to_string().trim().replace('\n', " "))
+                let text = error.to_string().trim().replace('\n', " ");
+                RlmError::config(Problem::new(text, error))
             })?,
             None => Table::new(),
         };
@@ -34,7 +38,7 @@ impl RlmConfig {
             let name = name.to_ascii_lowercase();
             if let Some(kind) = fields.kind(&name) {
                 let value = kind.parse(&value).ok_or_else(|| {
-                    RlmError::Config(format!(
+                    RlmError::config(format!(
                         "{variable}: `{}` is no {}",
                         value.escape_debug(),
                         kind.name()

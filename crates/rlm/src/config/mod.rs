@@ -208,18 +208,16 @@ impl RlmConfig {
             ("max_answer_bytes", self.max_answer_bytes == 0),
         ];
         if let Some((name, _)) = zero.iter().find(|(_, is_zero)| *is_zero) {
-            return Err(RlmError::Config(format!("{name} is 0")));
+            return Err(RlmError::config(format!("{name} is 0")));
         }
         if let Some(problem) = self.sandbox.problem() {
-            return Err(RlmError::Config(problem));
+            return Err(RlmError::config(problem));
         }
         if self
             .temperature
             .is_some_and(|value| !(0.0..=2.0).contains(&value))
         {
-            return Err(RlmError::Config(
-                "temperature is not between 0 and 2".to_owned(),
-            ));
+            return Err(RlmError::config("temperature is not between 0 and 2"));
         }
         self.model()?;
         self.sub_model()?;

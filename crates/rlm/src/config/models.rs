@@ -2,6 +2,7 @@
 
 use super::RlmConfig;
 use crate::RlmError;
+use crate::error::Problem;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use ukernel_llm::{
@@ -31,7 +32,7 @@ pub(super) fn name(provider: &str, model: &str) -> Result<ModelName, RlmError> {
 
 pub(super) fn parse(text: &str) -> Result<ModelName, RlmError> {
     text.parse()
-        .map_err(|error: ukernel_llm::LlmError| RlmError::Config(error.to_string()))
+        .map_err(|error: ukernel_llm::LlmError| RlmError::config(Problem::of(error)))
 }
 
 impl RlmConfig {
@@ -73,7 +74,7 @@ impl RlmConfig {
         };
         match config.problem() {
             None => Ok(config),
-            Some(problem) => Err(RlmError::Config(problem)),
+            Some(problem) => Err(RlmError::config(problem)),
         }
     }
 }
@@ -83,7 +84,9 @@ fn key(
     set: &ModelProvider,
     variable: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Option<Secret>, RlmError> {
-    let bad = |error: ukernel_llm::LlmError| RlmError::Config(format!("provider {name}: {error}"));
+    let bad = |error: ukernel_llm::LlmError| {
+        RlmError::config(Problem::about(format!("provider {name}"), error))
+    };
     if let Some(path) = &set.key_file {
         return ukernel_llm::read_key_file(path).map(Some).map_err(bad);
     }

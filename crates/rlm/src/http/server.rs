@@ -2,6 +2,7 @@
 
 use super::call::Desk;
 use super::patient::Patient;
+use crate::error::Problem;
 use crate::query::OpenBridges;
 use crate::{Result, RlmError};
 use hyper::server::conn::http1;
@@ -126,13 +127,15 @@ pub(super) async fn start(
     options: ServeOptions,
 ) -> Result<BridgeServer> {
     if !options.allow_any_address && !address.ip().to_canonical().is_loopback() {
-        return Err(RlmError::Config(format!(
+        return Err(RlmError::config(format!(
             "calls would be served at {address}, which other machines may reach. hint: serve at \
              127.0.0.1, or set allow_any_address"
         )));
     }
-    let failed =
-        |error| RlmError::internal(format!("calls cannot be served at {address}: {error}"));
+    let failed = |error: std::io::Error| {
+        let what = format!("calls cannot be served at {address}");
+        RlmError::internal(Problem::about(what, error))
+    };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     let stopping = CancellationToken::new();

@@ -2,6 +2,7 @@
 
 use super::{Asker, Node, Run};
 use crate::RlmError;
+use crate::error::Problem;
 use std::sync::Arc;
 use ukernel_budget::Spent;
 use ukernel_budget::{Amount, Exceeded, Reservation, prompt_bound};
@@ -216,7 +217,7 @@ pub(super) fn error_of(no_reply: NoReply) -> RlmError {
             RlmError::Cancelled
         }
         NoReply::Failed { error, .. } => error.into(),
-        NoReply::Exceeded(exceeded) => RlmError::internal(exceeded),
+        NoReply::Exceeded(exceeded) => RlmError::internal(Problem::of(exceeded)),
     }
 }
 

@@ -3,6 +3,7 @@
 use super::queries::flat;
 use super::validation::validate;
 use super::{Answer, Asker, Bridge, Node};
+use crate::error::Problem;
 use crate::{Result, RlmError};
 use serde_json::Value;
 use std::fmt::Write;
@@ -324,20 +325,18 @@ async fn noted(
     let began = Instant::now();
     let done = doing.await;
     let total_ms = began.elapsed().as_secs_f64() * 1e3;
-    let told = match &done {
-        Ok(()) => Told::well(format!("The {kind} is done.")),
-        Err(error @ (SandboxError::SessionEnded(_) | SandboxError::Damaged { .. })) => {
-            return Err(RlmError::InternalError {
-                message: error.to_string(),
-            });
-        }
-        Err(error) => Told::badly(format!("The {kind} failed: {error}.")),
-    };
     let mut ended = CommandEnded::well(node.step(), total_ms);
     ended.run_ms = total_ms;
-    if let Err(error) = done {
-        ended.fail(error.to_string());
-    }
+    let told = match done {
+        Ok(()) => Told::well(format!("The {kind} is done.")),
+        Err(error @ (SandboxError::SessionEnded(_) | SandboxError::Damaged { .. })) => {
+            return Err(RlmError::internal(Problem::of(error)));
+        }
+        Err(error) => {
+            ended.fail(error.to_string());
+            Told::badly(format!("The {kind} failed: {error}."))
+        }
+    };
     trajectory.add(node.id, Event::CommandEnded(ended));
     Ok(told)
 }

@@ -4,6 +4,7 @@ use super::asking::{NoReply, prompt_bytes, recorded};
 use super::{Asker, Node, NodeParts, answer};
 use crate::RlmError;
 use crate::context::Context;
+use crate::error::Problem;
 use crate::schema::Schema;
 use crate::session::new_token;
 use futures_util::{StreamExt, stream};
@@ -222,20 +223,18 @@ async fn child(
         name: None,
         owner: run.owner,
     };
-    let session =
-        run.sessions
-            .create(create)
-            .await
-            .map_err(|error| RlmError::VmAllocationFailed {
-                reason: error.to_string(),
-            })?;
+    let session = run
+        .sessions
+        .create(create)
+        .await
+        .map_err(|reason| RlmError::VmAllocationFailed { reason })?;
     let ends = EndOfSession(session.clone(), run.sessions.clone());
     // One query of this call's budget is the node itself.
     let itself = slice.ledger().reserve_now(Amount {
         sub_calls: 1,
         ..Amount::default()
     });
-    let itself = itself.map_err(RlmError::internal)?;
+    let itself = itself.map_err(|error| RlmError::internal(Problem::of(error)))?;
     itself.settle(&Spent {
         sub_calls: 1,
         ..Spent::default()

@@ -5,6 +5,7 @@ use super::best::{Limit, best_answer};
 use super::commands::{Followed, execute, follow};
 use super::conversation::Conversation;
 use super::{Answer, Node, prompt};
+use crate::error::Problem;
 use crate::{Result, RlmError};
 use std::sync::Arc;
 use std::time::Instant;
@@ -177,7 +178,7 @@ async fn load(node: &Arc<Node>) -> Result<ContextShape> {
     let (stdout, stderr) = (loaded.output.stdout.as_str(), &loaded.output.stderr);
     if !loaded.is_success() {
         let last = stderr.lines().last().unwrap_or_default();
-        return Err(RlmError::Context(format!(
+        return Err(RlmError::context(format!(
             "the context cannot be loaded: {last}. hint: name less, or raise memory_mib"
         )));
     }
@@ -189,7 +190,8 @@ async fn load(node: &Arc<Node>) -> Result<ContextShape> {
         }
         None => stdout.as_bytes().to_vec(),
     };
-    let context: ContextShape = serde_json::from_slice(&shape).map_err(RlmError::internal)?;
+    let context: ContextShape =
+        serde_json::from_slice(&shape).map_err(|error| RlmError::internal(Problem::of(error)))?;
     let length: u64 = context.parts.iter().map(|part| part.length).sum();
     node.set_long(length >= node.run.config.long_context_chars);
     let is_large = node.context.bytes() > LARGE_CONTEXT_BYTES;

@@ -7,6 +7,7 @@ mod sessions;
 pub use opening::become_vm_if_asked;
 pub use request::{Query, RlmResponse, Running, SessionStatus, Surroundings};
 
+use crate::error::Problem;
 use crate::folder::Folder;
 use crate::query::{self, Calls, Node, NodeParts, OpenBridges, Run, RunParts};
 use crate::schema::Schema;
@@ -97,7 +98,9 @@ impl TerraphimRlm {
         let opened = tokio::task::spawn_blocking(move || {
             opening::open(config, llm, &surroundings, progress.as_ref())
         });
-        let inner = opened.await.map_err(RlmError::internal)??;
+        let inner = opened
+            .await
+            .map_err(|error| RlmError::internal(Problem::of(error)))??;
         Ok(Self {
             inner: Arc::new(inner),
         })
@@ -154,7 +157,7 @@ impl TerraphimRlm {
     /// [`RlmError`]: there is no answer. What was spent is in the trajectory.
     pub async fn ask(&self, query: Query) -> Result<RlmResponse> {
         if query.question.trim().is_empty() {
-            return Err(RlmError::Config("the question is empty".to_owned()));
+            return Err(RlmError::config("the question is empty"));
         }
         let schema = query.schema.clone().map(Schema::new).transpose()?;
         let run_name = uuid::Uuid::new_v4().to_string();

@@ -1,6 +1,7 @@
 //! Opening a runtime: the store, the backend, the pool, the thesaurus.
 
 use super::{Inner, Surroundings};
+use crate::error::{Cause, Problem};
 use crate::folder::Folder;
 use crate::query::{Calls, OpenBridges};
 use crate::{Result, RlmConfig, RlmError};
@@ -48,7 +49,8 @@ pub(super) fn open(
     let vm_process = match &surroundings.vm_process {
         Some(options) => options.clone(),
         None => {
-            let this = std::env::current_exe().map_err(RlmError::internal)?;
+            let this =
+                std::env::current_exe().map_err(|error| RlmError::internal(Problem::of(error)))?;
             LauncherOptions::new(this, [VM_ARGUMENT.into()])
         }
     };
@@ -58,10 +60,8 @@ pub(super) fn open(
         .unwrap_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")));
     let sandbox = config.sandbox.clone();
     let failed = |error: SandboxError| match error {
-        SandboxError::Config(problem) => RlmError::Config(problem),
-        other => RlmError::VmAllocationFailed {
-            reason: other.to_string(),
-        },
+        SandboxError::Config(problem) => RlmError::config(problem),
+        reason => RlmError::VmAllocationFailed { reason },
     };
     let probe = surroundings.probe.clone().unwrap_or_else(|| ProbeConfig {
         path: std::env::var_os("PATH").unwrap_or_default(),
@@ -105,7 +105,7 @@ pub(super) fn open(
 fn default_home() -> Result<PathBuf> {
     let home = std::env::home_dir().filter(|home| home.is_absolute());
     home.map(|home| home.join(".cache/ukernel"))
-        .ok_or_else(|| RlmError::Config("there is no home folder. hint: set home".to_owned()))
+        .ok_or_else(|| RlmError::config("there is no home folder. hint: set home"))
 }
 
 fn thesaurus(config: &RlmConfig) -> Result<Option<Arc<Mutex<KnowledgeGraphValidator>>>> {
@@ -116,22 +116,28 @@ fn thesaurus(config: &RlmConfig) -> Result<Option<Arc<Mutex<KnowledgeGraphValida
     else {
         return Ok(None);
     };
-    let bad = |cause: &dyn std::fmt::Display| {
-        RlmError::Config(format!("the thesaurus {}: {cause}", path.display()))
+    let bad = |cause: Cause| {
+        RlmError::config(Problem::about(
+            format!("the thesaurus {}", path.display()),
+            cause,
+        ))
     };
-    let length = std::fs::metadata(path).map_err(|error| bad(&error))?.len();
+    let length = std::fs::metadata(path)
+        .map_err(|error| bad(error.into()))?
+        .len();
     if length > MAX_THESAURUS_BYTES {
-        return Err(bad(&"it is too large"));
+        return Err(bad("it is too large".into()));
     }
-    let json = std::fs::read(path).map_err(|error| bad(&error))?;
-    let terms =
-        Thesaurus::from_json(&json, &ukernel_kg::Limits::default()).map_err(|error| bad(&error))?;
+    let json = std::fs::read(path).map_err(|error| bad(error.into()))?;
+    let terms = Thesaurus::from_json(&json, &ukernel_kg::Limits::default())
+        .map_err(|error| bad(error.into()))?;
     let rules = KgConfig {
         kg_retry_limit: config.kg_retry_limit,
         kg_escalation_enabled: config.kg_escalation_enabled,
         kg_strictness: config.kg_strictness,
     };
-    let validator = KnowledgeGraphValidator::new(terms, rules).map_err(|error| bad(&error))?;
+    let validator =
+        KnowledgeGraphValidator::new(terms, rules).map_err(|error| bad(error.into()))?;
     Ok(Some(Arc::new(Mutex::new(validator))))
 }
 
@@ -152,7 +158,7 @@ pub(super) fn check_prices(config: &RlmConfig, llm: &dyn GenericLlmClient) -> Re
         let is_played = matches!(info.origin, Origin::Replay { .. });
         let has_price = config.prices.contains_key(&model.to_string());
         if !(is_local || is_played || has_price) {
-            return Err(RlmError::Config(format!(
+            return Err(RlmError::config(format!(
                 "there is a budget of money, and no price for {model}. hint: set it in the \
                  configuration: [prices.\"{model}\"]"
             )));

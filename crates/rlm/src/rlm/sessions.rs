@@ -1,6 +1,7 @@
 //! Sessions, as the specification has them: code, commands, variables, snapshots, terms.
 
 use super::{SessionStatus, TerraphimRlm};
+use crate::error::Problem;
 use crate::query::{self, Asker, OpenBridges, Run, Tool};
 use crate::session::Bound;
 use crate::{Result, RlmError};
@@ -84,7 +85,7 @@ impl TerraphimRlm {
     /// [`RlmError::Config`] if there is a call of this name, or it cannot be one.
     pub fn add_tool(&self, name: &str, tool: Arc<dyn Tool>) -> Result<()> {
         let added = self.inner.calls.add(name, tool);
-        added.map_err(RlmError::Config)
+        added.map_err(RlmError::config)
     }
 
     /// A variable of the session's REPL, as text; `None` if it is not set.
@@ -137,7 +138,16 @@ impl TerraphimRlm {
     pub async fn create_snapshot(&self, session_id: SessionId, name: &str) -> Result<SnapshotId> {
         let session = self.session(session_id)?;
         let made = session.create_snapshot(name).await;
-        made.map_err(|error| RlmError::of_sandbox(error, session_id))
+        made.map_err(|error| match error {
+            SandboxError::Limit { limit, .. } => {
+                let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+                RlmError::SnapshotLimitExceeded {
+                    current: limit,
+                    limit,
+                }
+            }
+            other => RlmError::of_sandbox(other, session_id),
+        })
     }
 
     /// Goes back to a snapshot: interpreter, variables and files.
@@ -185,14 +195,11 @@ impl TerraphimRlm {
             name: None,
             owner: inner.owner,
         };
-        let session =
-            inner
-                .sessions
-                .create(create)
-                .await
-                .map_err(|error| RlmError::VmAllocationFailed {
-                    reason: error.to_string(),
-                })?;
+        let session = inner
+            .sessions
+            .create(create)
+            .await
+            .map_err(|reason| RlmError::VmAllocationFailed { reason })?;
         let bound = Bound::new(session, &inner.config);
         self.bounds().insert(bound.session.id(), bound.clone());
         Ok(bound)
@@ -233,7 +240,7 @@ impl TerraphimRlm {
     /// [`RlmError::Config`] if there is no thesaurus, or they are no terms.
     pub fn approve_terms(&self, session_id: SessionId, terms: &[String]) -> Result<()> {
         let Some(kg) = &self.inner.kg else {
-            return Err(RlmError::Config("there is no thesaurus".to_owned()));
+            return Err(RlmError::config("there is no thesaurus"));
         };
         let bound = self.bound(session_id)?;
         let mut kg = kg.lock().unwrap_or_else(PoisonError::into_inner);
@@ -242,7 +249,7 @@ impl TerraphimRlm {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         kg.approve(terms, &mut attempts)
-            .map_err(|error| RlmError::Config(error.to_string()))
+            .map_err(|error| RlmError::config(Problem::of(error)))
     }
 
     /// A person rejects terms: commands with them do not run in this session.
@@ -333,7 +340,7 @@ fn check_variable(name: &str) -> Result<()> {
     if begins && name.len() <= 128 && letters.all(|one| one.is_ascii_alphanumeric() || one == '_') {
         return Ok(());
     }
-    Err(RlmError::Config(format!(
+    Err(RlmError::config(format!(
         "`{}` is no name of a variable",
         name.escape_debug().take(80).collect::<String>()
     )))
