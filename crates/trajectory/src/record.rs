@@ -87,7 +87,7 @@ pub enum Event {
     CallStarted {
         /// Names the call within the run.
         call: u32,
-        /// `query_llm`, `rlm_query`, `final`.
+        /// `query_llm`, `rlm_query`, `final`, or a tool that a caller has added.
         name: String,
         /// How many queries it carries.
         items: u32,
