@@ -2,7 +2,7 @@
 //!
 //! Each logical line is a statement, a comment or prose. The code is what follows the last line of prose,
 //! and it counts only if all of this holds:
-//! - every line of it is Python by shape, and indents follow a colon;
+//! - every line of it is Python by shape;
 //! - one statement at least is plainly code: an import, a definition, a loop, a call, an assignment of
 //!   something with brackets or quotes. `x = 5` is plain only beside a call of `FINAL`;
 //! - no line that is plainly code stands above a line of prose: a reply that mixes the two is not cut into
@@ -40,55 +40,39 @@ struct Search {
     /// Where the code begins.
     start: Option<usize>,
     /// Whether a statement is plainly code.
-    is_strong: bool,
-    assigns: bool,
-    calls_final: bool,
-    /// The indent of the statement before, and whether a block has to follow it.
-    last: Option<(usize, bool)>,
+    is_plain: bool,
+    /// Whether a block has to follow the last statement.
+    opens_block: bool,
 }
 
 impl Search {
-    fn is_plain(&self) -> bool {
-        self.is_strong || (self.assigns && self.calls_final)
-    }
-
     /// Takes in the statement that begins at `first`, if it is whole and may stand here.
     fn takes(&mut self, text: &str, first: usize, statement: &Statement) -> bool {
-        let (line, _) = line_at(text, first);
         if statement.is_open() {
             return false;
         }
         if statement.is_empty() {
             // A comment may open the code; a blank line may not.
-            if !line.trim().is_empty() {
+            if !line_at(text, first).0.trim().is_empty() {
                 self.start.get_or_insert(first);
             }
             return true;
         }
-        let Some(kind) = statement.kind() else {
-            return false;
-        };
-        let indent = line.len() - line.trim_start().len();
-        let indent_fits = match self.last {
-            None => true,
-            Some((before, true)) => indent > before,
-            Some((before, false)) => indent <= before,
-        };
-        if !indent_fits || (kind == Kind::Echo && !self.is_strong) {
-            return false;
+        match statement.kind() {
+            Some(Kind::Strong) => self.is_plain = true,
+            Some(Kind::FinalCall) if self.start.is_some() => self.is_plain = true,
+            Some(Kind::Opening) => {}
+            Some(_) if self.is_plain => {}
+            _ => return false,
         }
-        self.is_strong |= kind == Kind::Strong;
-        self.assigns |= kind == Kind::Assignment;
-        self.calls_final |= kind == Kind::FinalCall;
-        self.last = Some((indent, statement.opens_block()));
+        self.opens_block = statement.opens_block();
         self.start.get_or_insert(first);
         true
     }
 
     /// The code, if it is plainly code and ends here.
     fn span(&self, end: usize) -> Option<Range<usize>> {
-        let is_whole = !self.last.is_some_and(|(_, opens_block)| opens_block);
-        let start = self.start.filter(|_| is_whole && self.is_plain())?;
+        let start = self.start.filter(|_| self.is_plain && !self.opens_block)?;
         Some(start..end)
     }
 }
@@ -113,7 +97,7 @@ fn code_span(text: &str) -> Option<Range<usize>> {
             // What stands above a line of prose is no code, or the two are mixed; only an answer may
             // follow code.
             let (line, _) = line_at(text, first);
-            if search.is_plain() {
+            if search.is_plain {
                 let is_answer =
                     !line.starts_with([' ', '\t']) && final_call::call_at(line).is_some();
                 return search.span(first).filter(|_| is_answer);

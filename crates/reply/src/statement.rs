@@ -10,14 +10,12 @@ yield";
 /// How much a statement says that its text is meant as code, in rising order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
-    /// An expression such as `result`: code only below other code.
-    Echo,
-    /// A statement that prose could hold, too: `return x`, `f(x)`, `@cache`.
+    /// What prose could hold, too: `result`, `return x`, `f(x)`. Code only below other code.
     Weak,
-    /// `FINAL(x)`: code below other code, else a final answer.
+    /// `FINAL(x)`: code below an assignment, else a final answer.
     FinalCall,
-    /// An assignment that could be a formula: `x = 5`.
-    Assignment,
+    /// An assignment that could be a formula (`x = 5`), or a decorator.
+    Opening,
     /// A statement that is plainly code.
     Strong,
 }
@@ -54,8 +52,8 @@ impl Statement {
     /// What it is; none if it is not Python.
     pub(crate) fn kind(&self) -> Option<Kind> {
         let parts = self.outside.split(';').map(str::trim);
-        let mut kinds = parts.filter(|part| !part.is_empty()).map(compound);
-        kinds.try_fold(Kind::Echo, |most, kind| Some(most.max(kind?)))
+        let mut kinds = parts.filter(|part| !part.is_empty()).map(kind);
+        kinds.try_fold(Kind::Weak, |most, kind| Some(most.max(kind?)))
     }
 
     /// Adds the next line. None if that is not Python: two names stand side by side (`the file`), or
@@ -138,88 +136,68 @@ fn first_word(line: &str) -> (&str, &str) {
     line.split_at(line.find(|c| !is_word(c)).unwrap_or(line.len()))
 }
 
-/// The kind of one statement, which may have a body behind a colon.
-fn compound(line: &str) -> Option<Kind> {
+/// The kind of one statement; what stands in brackets is left out of it.
+fn kind(line: &str) -> Option<Kind> {
     let (word, rest) = first_word(line);
-    let fits = match word {
+    let is_header = match word {
         "def" | "class" | "while" | "if" | "elif" | "with" | "except" | "match" | "case" => true,
         "for" => rest.contains(" in "),
         "async" => ["def", "with", "for"].contains(&first_word(rest.trim_start()).0),
         "else" | "try" | "finally" => rest.starts_with(':'),
-        _ => return simple(line),
+        "import" => rest.chars().all(|c| is_word(c) || "., ".contains(c)),
+        "from" => rest.contains(" import "),
+        _ => false,
     };
-    // Colons of annotations and slices stand inside brackets.
-    let body = rest.split_once(':')?.1.trim();
-    (fits && (body.is_empty() || simple(body)? > Kind::Echo)).then_some(Kind::Strong)
-}
-
-/// The kind of a statement without a body.
-fn simple(line: &str) -> Option<Kind> {
-    let (word, rest) = first_word(line);
-    let names = |text: &str| text.chars().all(|c| is_word(c) || "., ()".contains(c));
+    let is_import = matches!(word, "import" | "from");
+    // `if so: great` is no statement; `if x: print(y)` is.
+    let has_body = line.ends_with(':') || (line.contains(':') && line.ends_with(')'));
     match word {
         // A full stop at the end is a sentence's.
         _ if line.ends_with('.') && !line.ends_with("...") => None,
-        "import" => (!rest.is_empty() && names(rest)).then_some(Kind::Strong),
-        "from" => rest.contains(" import ").then_some(Kind::Strong),
-        "pass" | "break" | "continue" => rest.is_empty().then_some(Kind::Weak),
-        "return" | "raise" | "del" | "assert" | "global" | "nonlocal" | "yield" => Some(Kind::Weak),
-        "" if line.starts_with('@') => Some(Kind::Weak),
-        "await" => call(rest.trim_start()),
-        "not" | "lambda" | "match" | "case" => Some(Kind::Echo),
+        _ if is_header && (is_import || has_body) => Some(Kind::Strong),
+        "return" | "raise" | "del" | "assert" | "global" | "nonlocal" | "yield" | "pass"
+        | "break" | "continue" | "not" | "lambda" => Some(Kind::Weak),
+        "await" => kind(rest.trim_start()).filter(|_| line.ends_with(')')),
         _ if is_keyword(word) => None,
+        "" if line.starts_with('@') => Some(Kind::Opening),
         _ => assignment(line).or_else(|| call(line)).or_else(|| {
             // `see (this)`: people put a space before a parenthesis, programs do not.
-            let is_echo = line.starts_with(['"', '(', '[', '{'])
+            let is_value = line.starts_with(['"', '(', '[', '{'])
                 || (word.starts_with(|c: char| !c.is_uppercase() && !c.is_numeric())
                     && !rest.starts_with(" ("));
-            is_echo.then_some(Kind::Echo)
+            is_value.then_some(Kind::Weak)
         }),
     }
 }
 
 /// An assignment to names, attributes or items.
 fn assignment(line: &str) -> Option<Kind> {
-    let is_operator = |at: usize| {
-        !line[..at].ends_with(['=', '<', '>', '!', ':']) && !line[at + 1..].starts_with('=')
-    };
-    let at = line
-        .match_indices('=')
-        .map(|(at, _)| at)
-        .find(|&at| is_operator(at))?;
-    let targets = line[..at].trim_end_matches(['+', '-', '*', '/', '%', '&', '|', '^', '@']);
-    // `this is x = f(5)`: no keyword stands among targets.
-    let words: Vec<&str> = targets.split_whitespace().collect();
-    let in_words = |pair: &[&str]| pair[0].ends_with(is_word) && pair[1].starts_with(is_word);
-    let are_targets = targets
-        .chars()
-        .all(|c| is_word(c) || ".,*: ()[]{}".contains(c));
-    if !are_targets || words.windows(2).any(in_words) || line[at + 1..].trim().is_empty() {
+    let (targets, value) = line.split_once('=')?;
+    let targets = targets.trim_end_matches(['+', '-', '*', '/', '%', '&', '|', '^', '@']);
+    // `this is x = f(5)` is a sentence, and `Note: x = (1)` an annotation for Python only.
+    let targets = targets.trim_end().replace(", ", ",");
+    let are_targets = targets.chars().all(|c| is_word(c) || ".,*()[]".contains(c));
+    if !are_targets || value.starts_with('=') || value.trim().is_empty() {
         return None;
     }
-    // `Note: x = (1)` is an annotation for Python, but not for people.
-    let is_plain = !targets.contains(':') && line.contains(['(', '[', '{', '"']);
-    Some(if is_plain {
+    Some(if line.contains(['(', '[', '{', '"']) {
         Kind::Strong
     } else {
-        Kind::Assignment
+        Kind::Opening
     })
 }
 
 /// A call such as `print(x)` or `rows.sort(key=f)`, and nothing else.
 fn call(line: &str) -> Option<Kind> {
     let (name, rest) = first_word(line);
-    if name.is_empty()
-        || !line.ends_with(')')
-        || rest.contains(|c| !is_word(c) && !".()[]".contains(c))
-    {
-        return None;
-    }
+    let is_call = rest.ends_with("()") && rest.chars().all(|c| is_word(c) || ".()[]".contains(c));
     Some(match name {
-        _ if rest != "()" => Kind::Strong,
+        _ if name.is_empty() || !is_call => return None,
         "FINAL" | "FINAL_VAR" => Kind::FinalCall,
         // `O(n)`, `f(x)` and `Mercury(II)` are notation more often than code.
-        _ if name.len() == 1 || name.starts_with(char::is_uppercase) => Kind::Weak,
+        _ if rest == "()" && (name.len() == 1 || name.starts_with(char::is_uppercase)) => {
+            Kind::Weak
+        }
         _ => Kind::Strong,
     })
 }
