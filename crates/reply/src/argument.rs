@@ -1,7 +1,5 @@
 //! The argument of a `FINAL(` in prose: where it ends and what it says.
 
-use crate::fences::{Fences, line_at};
-
 /// What stands between the parentheses.
 #[derive(Clone, Debug)]
 pub(crate) struct Argument {
@@ -13,13 +11,10 @@ pub(crate) struct Argument {
     pub(crate) end: Option<usize>,
 }
 
-/// Reads the argument that begins just past the opening parenthesis. `fences` are those of the text:
-/// parentheses and quotes inside a fenced block do not count.
-pub(crate) fn argument(fences: &mut Fences<'_>, text: &str, from: usize) -> Argument {
+/// Reads the argument that begins just past the opening parenthesis.
+pub(crate) fn argument(text: &str, from: usize) -> Argument {
     let literal = Literal::at(text, from);
-    if let Some(literal) = literal
-        && let Some((quote, close)) = literal.closing(text)
-        && !is_in_block(fences, text, from, close)
+    if let Some((literal, (quote, close))) = literal.and_then(|one| Some((one, one.closing(text)?)))
     {
         let inside = &text[literal.body..quote];
         let is_string = !literal.is_broken(inside);
@@ -34,60 +29,36 @@ pub(crate) fn argument(fences: &mut Fences<'_>, text: &str, from: usize) -> Argu
             end: Some(close + 1),
         };
     }
-    let close = balanced_close(fences, text, from);
-    let inside = text[from..close.unwrap_or(text.len())].trim();
+    let close = balanced_close(text, from);
     Argument {
         text: match literal {
             Some(literal) if close.is_none() => {
                 let inside = text[literal.body..].trim_end();
                 literal.meaning(inside.trim_end_matches(literal.quote))
             }
-            _ => inside.to_owned(),
+            _ => text[from..close.unwrap_or(text.len())].trim().to_owned(),
         },
         is_formatted: false,
         end: close.map(|close| close + 1),
     }
 }
 
-/// The lines from a place on that stand in no block, with where they begin.
-fn outside_blocks<'t>(
-    fences: &mut Fences<'_>,
-    text: &'t str,
-    from: usize,
-) -> impl Iterator<Item = (usize, &'t str)> {
-    let mut at = from;
-    std::iter::from_fn(move || {
-        while at > from
-            && let Some(block) = fences.block_at(at)
-        {
-            at = block.end;
-        }
-        let (start, (line, next)) = (at, line_at(text, at.min(text.len())));
-        at = next;
-        (start < text.len()).then_some((start, line))
-    })
-}
-
-/// Whether a place stands in a block.
-fn is_in_block(fences: &mut Fences<'_>, text: &str, from: usize, place: usize) -> bool {
-    !outside_blocks(fences, text, from)
-        .take_while(|(start, _)| *start <= place)
-        .any(|(start, line)| place < start + line.len() + 1)
-}
-
-/// The closing parenthesis that belongs to the one before the place.
-fn balanced_close(fences: &mut Fences<'_>, text: &str, from: usize) -> Option<usize> {
+/// The closing parenthesis that belongs to the one before the place; none if it would be in the middle of
+/// a fenced block.
+fn balanced_close(text: &str, from: usize) -> Option<usize> {
     let mut depth = 1_usize;
-    for (start, line) in outside_blocks(fences, text, from) {
-        for (offset, byte) in line.bytes().enumerate() {
-            match byte {
-                b'(' => depth += 1,
-                b')' => depth -= 1,
-                _ => {}
-            }
-            if depth == 0 {
-                return Some(start + offset);
-            }
+    for (at, byte) in text.bytes().enumerate().skip(from) {
+        match byte {
+            b'(' => depth += 1,
+            b')' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return text[from..at]
+                .matches("```")
+                .count()
+                .is_multiple_of(2)
+                .then_some(at);
         }
     }
     None
@@ -117,14 +88,17 @@ impl<'a> Literal<'a> {
         })
     }
 
-    /// Where the quote stands that a closing parenthesis follows, and where that parenthesis stands.
+    /// Where the quote stands that a closing parenthesis follows, and where that parenthesis stands. A
+    /// short quote does not reach into a fenced block.
     fn closing(&self, text: &str) -> Option<(usize, usize)> {
         let mut from = self.body;
         loop {
             let quote = from + text[from..].find(self.quote)?;
             let tail = text[quote + self.quote.len()..].trim_start();
-            if tail.starts_with(')') && !is_escaped(&text[self.body..quote]) {
-                return Some((quote, text.len() - tail.len()));
+            let inside = &text[self.body..quote];
+            if tail.starts_with(')') && !is_escaped(inside) {
+                let is_whole = self.quote.len() == 3 || !inside.contains("\n```");
+                return is_whole.then_some((quote, text.len() - tail.len()));
             }
             from = quote + 1;
         }

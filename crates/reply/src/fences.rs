@@ -1,8 +1,8 @@
 //! Fenced blocks: where one begins and where it ends.
 //!
-//! The rules are Markdown's, with three changes that replies need. A fence may be indented as far as it
+//! The rules are Markdown's, with two changes that replies need. A fence may be indented as far as it
 //! likes, because lists in replies are seldom exact. A fence inside a triple-quoted Python string is part
-//! of the program. A Markdown block may hold blocks whose fences are as long as its own.
+//! of the program.
 
 use crate::python::Strings;
 
@@ -18,8 +18,6 @@ pub(crate) enum Language {
     Json,
     /// JSON that is said to be a tool call.
     ToolCall,
-    /// It may hold fences of its own.
-    Markdown,
     Unlabelled,
     /// It is quoted, not run.
     Other,
@@ -40,7 +38,6 @@ impl Language {
             }
             "json" => Self::Json,
             "tool_call" | "tool_calls" | "tool" | "function_call" => Self::ToolCall,
-            "markdown" | "md" => Self::Markdown,
             // `python`, `python3`, `python3.12`
             name if name.strip_prefix("python").is_some_and(|version| {
                 !version.contains(|c: char| c != '.' && !c.is_numeric())
@@ -50,11 +47,6 @@ impl Language {
             }
             _ => Self::Other,
         }
-    }
-
-    /// Whether a block of this language is run.
-    pub(crate) fn is_run(self) -> bool {
-        matches!(self, Self::Python | Self::Shell | Self::ToolCall)
     }
 }
 
@@ -109,7 +101,10 @@ impl Opening<'_> {
     /// Whether the line opens a labelled block whose closing fence would close this one as well.
     fn is_repeated_by(&self, line: &str) -> bool {
         opening(line).is_some_and(|inner| {
-            inner.marker == self.marker && inner.length >= self.length && !inner.info.is_empty()
+            inner.marker == '`'
+                && inner.marker == self.marker
+                && inner.length >= self.length
+                && !inner.info.is_empty()
         })
     }
 }
@@ -144,8 +139,6 @@ pub(crate) struct Fences<'a> {
     text: &'a str,
     /// The quote characters whose open strings are known never to close.
     never_closed: Vec<u8>,
-    /// Whether a Markdown block's inner fences did not pair up.
-    unpaired: bool,
 }
 
 impl<'a> Fences<'a> {
@@ -153,7 +146,6 @@ impl<'a> Fences<'a> {
         Self {
             text,
             never_closed: Vec::new(),
-            unpaired: false,
         }
     }
 
@@ -176,28 +168,21 @@ impl<'a> Fences<'a> {
     /// end of the text.
     fn close(&mut self, opening: &Opening<'_>, language: Language, from: usize) -> (usize, usize) {
         let is_python = language == Language::Python;
-        let nests = language == Language::Markdown && !self.unpaired;
         let mut strings = Strings::default();
-        let mut depth = 1_usize;
-        // For the case that a string never closes or inner fences do not pair up: the first closing
-        // fence since the string was opened, or of all.
+        // For the case that a string never closes: the first closing fence since it was opened.
         let mut first = None;
         let mut at = from;
         while at < self.text.len() {
             let (line, next) = line_at(self.text, at);
-            if opening.is_repeated_by(line) {
+            let is_open = strings
+                .open()
+                .is_some_and(|quote| !self.never_closed.contains(&quote));
+            if is_python && strings.open().is_none() && opening.is_repeated_by(line) {
                 // The model forgot the closing fence: no program has such a line.
-                if is_python && opening.marker == '`' && strings.open().is_none() {
-                    return (at, at);
-                }
-                depth += usize::from(nests);
-            } else if opening.is_closed_by(line) {
-                match strings.open() {
-                    None => depth -= 1,
-                    Some(quote) if self.never_closed.contains(&quote) => depth = 0,
-                    Some(_) => {}
-                }
-                if depth == 0 {
+                return (at, at);
+            }
+            if opening.is_closed_by(line) {
+                if !is_open {
                     return (at, next);
                 }
                 if first.is_none_or(|(string, _)| string != strings.openings()) {
@@ -209,14 +194,11 @@ impl<'a> Fences<'a> {
             }
             at = next;
         }
-        self.unpaired |= nests;
         if let Some(quote) = strings.open() {
             self.never_closed.push(quote);
         }
         match first {
-            Some((string, close))
-                if string == strings.openings() && (nests || strings.open().is_some()) =>
-            {
+            Some((string, close)) if string == strings.openings() && strings.open().is_some() => {
                 close
             }
             _ => (at, at),

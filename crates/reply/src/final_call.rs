@@ -29,42 +29,29 @@ pub(crate) struct Call {
     pub(crate) is_variable: bool,
     /// Where in the line its argument begins.
     argument: usize,
-    /// Whether it stands in inline code.
-    in_code: bool,
-    /// Whether a space stands before the parenthesis.
-    is_spaced: bool,
 }
 
 /// The call that a line begins with.
 pub(crate) fn call_at(line: &str) -> Option<Call> {
-    let mut start = after_marks(line);
+    let mut start = line.trim_start_matches(is_mark);
     if let Some(unlabelled) = after_label(start) {
-        start = after_marks(unlabelled);
+        start = unlabelled.trim_start_matches(is_mark);
     }
     let name = start.strip_prefix("FINAL")?;
-    let rest = name.strip_prefix("_VAR").unwrap_or(name);
-    let open = rest.trim_start_matches([' ', '\t']);
-    Some(Call {
-        is_variable: rest.len() < name.len(),
-        argument: line.len() - open.strip_prefix('(')?.len(),
-        in_code: line[..line.len() - start.len()].ends_with('`'),
-        is_spaced: open.len() < rest.len(),
+    let open = name.strip_prefix("_VAR").unwrap_or(name);
+    let argument = open.strip_prefix('(')?;
+    // Inline code is a call if it is all of the line.
+    let in_code = line[..line.len() - start.len()].ends_with('`');
+    let end = line.trim_end_matches(|c| is_mark(c) || c == '.');
+    (!in_code || end.ends_with(')')).then_some(Call {
+        is_variable: open.len() < name.len(),
+        argument: line.len() - argument.len(),
     })
 }
 
-/// The line past white space, bullets, headings, emphasis and a number.
-fn after_marks(line: &str) -> &str {
-    let is_mark = |c: char| c.is_whitespace() || "#*_-+•`".contains(c);
-    let rest = line.trim_start_matches(is_mark);
-    let unnumbered = rest.trim_start_matches(|c: char| c.is_ascii_digit());
-    match unnumbered.strip_prefix(['.', ')']) {
-        Some(item)
-            if (1..=3).contains(&(rest.len() - unnumbered.len())) && item.starts_with(' ') =>
-        {
-            item.trim_start_matches(is_mark)
-        }
-        _ => rest,
-    }
+/// White space, bullets, headings, emphasis, inline code.
+fn is_mark(c: char) -> bool {
+    c.is_whitespace() || "#*_-+•`".contains(c)
 }
 
 /// The line past a label and its colon.
@@ -109,14 +96,9 @@ enum Trail {
     Unbalanced,
 }
 
-fn trail(call: Call, rest: &str) -> Trail {
-    let rest = match rest.strip_prefix('`') {
-        Some(after_code) if call.in_code => after_code,
-        None if call.in_code => return Trail::Sentence,
-        _ => rest,
-    };
-    let rest = rest.trim_matches(|c: char| c.is_whitespace() || "*_`".contains(c));
-    if rest.starts_with("FINAL") && !call.in_code {
+fn trail(rest: &str) -> Trail {
+    let rest = rest.trim_matches(is_mark);
+    if rest.starts_with("FINAL") {
         return Trail::NextCall;
     }
     let mut depth = 0_i64;
@@ -127,9 +109,7 @@ fn trail(call: Call, rest: &str) -> Trail {
         }
     }
     let begins_sentence = rest.starts_with(|c: char| ".!#".contains(c) || c.is_uppercase());
-    if !rest.contains(char::is_alphanumeric)
-        || (begins_sentence && !call.in_code && !call.is_spaced)
-    {
+    if begins_sentence || !rest.contains(char::is_alphanumeric) {
         Trail::Ends
     } else {
         Trail::Sentence
@@ -139,52 +119,36 @@ fn trail(call: Call, rest: &str) -> Trail {
 impl Reader<'_> {
     /// Reads a call of `FINAL`.
     pub(crate) fn answer(&mut self, call: Call) -> Result<(), Fault> {
-        let line = self.line();
         let from = self.at + call.argument;
-        // Inline code ends with its line.
-        let limit = if call.in_code {
-            self.at + line.len()
-        } else {
-            self.text.len()
-        };
-        let argument = argument(&mut self.fences, &self.text[..limit], from);
-        match argument.end {
-            None if call.in_code || call.is_spaced => self.prose(line),
+        let argument = argument(self.text, from);
+        let is_meant = match argument.end {
+            Some(end) => self.goes_past(end)?,
             None => {
                 self.end_unclosed(from)?;
-                self.finish(argument)?;
+                true
             }
-            Some(end) if self.goes_past(call, end, line)? => self.finish(argument)?,
-            Some(_) => {}
+        };
+        if is_meant {
+            self.finish(argument)?;
         }
         Ok(())
     }
 
     /// Reads a call of `FINAL_VAR`, which never leaves its line.
     pub(crate) fn variable(&mut self, call: Call) -> Result<(), Fault> {
-        let line = self.line();
-        let inside = &line[call.argument..];
+        let inside = &self.line()[call.argument..];
         let no_variable = |inside: &str| {
-            let inside = excerpt(inside);
             format!(
-                "FINAL_VAR({inside}) does not name a variable that your code set in the REPL. If you \
-                 mean the text itself, write FINAL(...)."
+                "FINAL_VAR({}) does not name a variable that your code set in the REPL. If you mean the \
+                 text itself, write FINAL(...).",
+                excerpt(inside)
             )
         };
-        let Some(length) = inside.find(')') else {
-            if call.in_code {
-                self.prose(line);
-                return Ok(());
-            }
+        let Some((name, _)) = inside.split_once(')') else {
             return Err(no_variable(inside));
         };
-        let end = self.at + call.argument + length + 1;
-        if self.goes_past(call, end, line)? {
-            let name = inside[..length].trim();
-            let unquoted = ['"', '\'', '`']
-                .iter()
-                .find_map(|quote| name.strip_prefix(*quote)?.strip_suffix(*quote));
-            let name = unquoted.map_or(name, str::trim);
+        if self.goes_past(self.at + call.argument + name.len() + 1)? {
+            let name = name.trim_matches(|c: char| c.is_whitespace() || "\"'`".contains(c));
             if !is_identifier(name) {
                 return Err(no_variable(name));
             }
@@ -194,9 +158,10 @@ impl Reader<'_> {
     }
 
     /// Moves past a call; says whether it is meant and not only mentioned.
-    fn goes_past(&mut self, call: Call, end: usize, line: &str) -> Result<bool, Fault> {
+    fn goes_past(&mut self, end: usize) -> Result<bool, Fault> {
+        let line = self.line();
         self.at = end;
-        match trail(call, self.line()) {
+        match trail(self.line()) {
             Trail::Ends => self.skip_line(),
             Trail::NextCall => {}
             Trail::Sentence => return Ok(false),
@@ -213,25 +178,15 @@ impl Reader<'_> {
 
     /// Moves to the end past an answer whose parenthesis never closes: models run out of words.
     fn end_unclosed(&mut self, from: usize) -> Result<(), Fault> {
-        self.skip_line();
-        while self.at < self.text.len() {
-            let block = self.fences.block_at(self.at);
-            let is_command = match &block {
-                Some(block) => block.language.is_run(),
-                None => call_at(self.line()).is_some(),
-            };
-            if is_command {
-                return Err(format!(
-                    "FINAL({} is never closed, and a code block or another FINAL follows it, so it is \
-                     not clear whether you are done.",
-                    excerpt(&self.text[from..])
-                ));
-            }
-            match block {
-                Some(block) => self.at = block.end,
-                None => self.skip_line(),
-            }
+        let rest = &self.text[from..];
+        if rest.contains("```") || rest.lines().skip(1).any(|line| call_at(line).is_some()) {
+            return Err(format!(
+                "FINAL({} is never closed, and a code block or another FINAL follows it, so it is not \
+                 clear whether you are done.",
+                excerpt(rest)
+            ));
         }
+        self.at = self.text.len();
         Ok(())
     }
 

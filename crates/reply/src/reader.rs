@@ -137,7 +137,7 @@ impl<'a> Reader<'a> {
             Language::ToolCall => tool_call::commands(block.body, Meant::Surely)?,
             Language::Json => tool_call::commands(block.body, Meant::Perhaps)?,
             Language::Unlabelled => unlabelled(block)?,
-            Language::Markdown | Language::Other => Vec::new(),
+            Language::Other => Vec::new(),
         };
         self.reading.commands.extend(found);
         Ok(())

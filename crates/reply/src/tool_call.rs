@@ -3,8 +3,10 @@
 use crate::correction::excerpt;
 use crate::fences::Fences;
 use crate::final_call::is_identifier;
-use crate::{Command, Fault, LlmQuery, json};
-use serde_json::{Map, Value};
+use crate::json as sloppy;
+use crate::{Command, Fault, LlmQuery};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
 
 /// The keys under which a call names its tool.
 const NAME_KEYS: [&str; 3] = ["name", "tool", "function"];
@@ -12,71 +14,56 @@ const NAME_KEYS: [&str; 3] = ["name", "tool", "function"];
 /// The keys under which a call gives its arguments.
 const ARGUMENT_KEYS: [&str; 4] = ["arguments", "parameters", "input", "args"];
 
-/// How a call is written.
-const SHAPE: &str = "{\"name\": \"python\", \"arguments\": {\"code\": \"...\"}}";
-
-/// A tool that a call may name.
-struct Tool {
-    /// Its names, in lower case.
-    names: &'static [&'static str],
-    /// The keys under which its argument may be given, the usual one first.
-    keys: &'static [&'static str],
-    /// Whether the argument has to be a string.
-    is_text: bool,
-    command: fn(String) -> Command,
+/// The tools that a call may name, each with its argument under the names that models give them.
+#[derive(Deserialize)]
+#[serde(tag = "name", content = "arguments", rename_all = "snake_case")]
+enum Tool {
+    #[serde(alias = "code", alias = "execute_code", alias = "run_python")]
+    #[serde(alias = "rlm_code", alias = "repl")]
+    Python {
+        #[serde(alias = "source", alias = "python", alias = "script", alias = "input")]
+        #[serde(alias = "")]
+        code: String,
+    },
+    #[serde(
+        alias = "shell",
+        alias = "execute_command",
+        alias = "run",
+        alias = "rlm_bash"
+    )]
+    Bash {
+        #[serde(alias = "cmd", alias = "code", alias = "script", alias = "")]
+        command: String,
+    },
+    #[serde(alias = "final_answer", alias = "answer", alias = "submit")]
+    Final {
+        #[serde(
+            alias = "content",
+            alias = "text",
+            alias = "result",
+            alias = "value",
+            alias = ""
+        )]
+        answer: Value,
+    },
+    FinalVar {
+        #[serde(alias = "variable", alias = "var", alias = "")]
+        name: String,
+    },
+    #[serde(alias = "llm_query")]
+    QueryLlm {
+        #[serde(alias = "query", alias = "")]
+        prompt: String,
+    },
+    Snapshot {
+        #[serde(alias = "")]
+        name: Value,
+    },
+    Rollback {
+        #[serde(alias = "id", alias = "")]
+        name: Value,
+    },
 }
-
-const TOOLS: [Tool; 7] = [
-    Tool {
-        names: &[
-            "python",
-            "code",
-            "execute_code",
-            "run_python",
-            "rlm_code",
-            "repl",
-        ],
-        keys: &["code", "source", "python", "script", "input"],
-        is_text: true,
-        command: Command::python,
-    },
-    Tool {
-        names: &["bash", "shell", "execute_command", "run", "rlm_bash"],
-        keys: &["command", "cmd", "code", "script"],
-        is_text: true,
-        command: Command::bash,
-    },
-    Tool {
-        names: &["final", "final_answer", "answer", "submit"],
-        keys: &["answer", "content", "text", "result", "value"],
-        is_text: false,
-        command: Command::Final,
-    },
-    Tool {
-        names: &["final_var"],
-        keys: &["name", "variable", "var"],
-        is_text: true,
-        command: Command::FinalVariable,
-    },
-    Tool {
-        names: &["query_llm", "llm_query"],
-        keys: &["prompt", "query"],
-        is_text: true,
-        command: |prompt| Command::QueryLlm(LlmQuery { prompt }),
-    },
-    Tool {
-        names: &["snapshot"],
-        keys: &["name"],
-        is_text: false,
-        command: Command::Snapshot,
-    },
-    Tool {
-        names: &["rollback"],
-        keys: &["name", "id"],
-        is_text: false,
-        command: Command::Rollback,
-    },
-];
 
 /// How sure it is that a text is meant as a tool call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,16 +81,16 @@ pub(crate) fn whole_reply(reply: &str) -> Option<Result<Vec<Command>, Fault>> {
         .strip_prefix("answer")
         .and_then(|rest| rest.trim_start().strip_prefix('='))
     {
-        let values = json::values(assigned).ok()?;
+        let values = sloppy::values(assigned).ok()?;
         let [value] = values.as_slice() else {
             return None;
         };
         return Some(answer(value)?.map(|answer| vec![answer]));
     }
-    if !json::begins(text) {
+    if !sloppy::begins(text) {
         return None;
     }
-    let meant = if json::values(text).is_ok() {
+    let meant = if sloppy::values(text).is_ok() {
         Meant::Surely
     } else {
         Meant::Perhaps
@@ -113,7 +100,7 @@ pub(crate) fn whole_reply(reply: &str) -> Option<Result<Vec<Command>, Fault>> {
 
 /// The commands that a JSON text holds; none at all if it is no tool call.
 pub(crate) fn commands(text: &str, meant: Meant) -> Result<Vec<Command>, Fault> {
-    let values = match json::values(text) {
+    let values = match sloppy::values(text) {
         Ok(values) => values,
         Err(_) if meant == Meant::Perhaps && !looks_like_call(text) => return Ok(Vec::new()),
         Err(error) => {
@@ -155,10 +142,7 @@ pub(crate) fn commands(text: &str, meant: Meant) -> Result<Vec<Command>, Fault> 
 
 /// The answer in a dictionary `{"content": "...", "ready": true}`; none if the value is something else.
 fn answer(value: &Value) -> Option<Result<Command, Fault>> {
-    let content = match value.get("content")? {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
+    let content = text_of(value.get("content")?);
     let fault = match value.get("ready")? {
         Value::Bool(true) if content.trim().is_empty() => "has an empty \"content\"".to_owned(),
         Value::Bool(true) => return Some(Ok(Command::Final(content))),
@@ -180,7 +164,7 @@ fn looks_like_call(text: &str) -> bool {
     let beginning = text.chars().take(200).filter(|c| !c.is_whitespace());
     let beginning: String = beginning.collect();
     let has = |key: &&str| beginning.contains(&format!("\"{key}\":"));
-    json::begins(&beginning)
+    sloppy::begins(&beginning)
         && (has(&"tool_calls")
             || (has(&"content") && has(&"ready"))
             || (NAME_KEYS.iter().any(has) && ARGUMENT_KEYS.iter().any(has)))
@@ -192,70 +176,66 @@ fn command(call: &Map<String, Value>, meant: Meant) -> Result<Option<Command>, F
         return Ok(None);
     };
     let given = ARGUMENT_KEYS.iter().find_map(|key| call.get(*key));
-    let lower = name.trim().to_ascii_lowercase();
-    let Some(tool) = TOOLS
-        .iter()
-        .find(|tool| tool.names.contains(&lower.as_str()))
-    else {
-        if meant == Meant::Surely || given.is_some_and(|given| arguments(given).is_some()) {
-            return Err(bad_call(&format!("there is no tool \"{}\"", excerpt(name))));
-        }
-        return Ok(None);
-    };
-    let argument = match given {
+    let arguments = match given {
         // Some write the argument beside the name.
-        None => tool.argument(call),
-        Some(given) => match arguments(given) {
-            Some(arguments) => tool.argument(&arguments),
-            // It is given without a key; an object cut short is none.
-            None => given
-                .as_str()
-                .filter(|text| !json::begins(text))
-                .map(str::to_owned),
-        },
+        None => Value::Object(call.clone()),
+        // Some write the object as a JSON string.
+        Some(Value::String(text)) if sloppy::begins(text) => sloppy::values(text)
+            .ok()
+            .and_then(|mut values| values.pop())
+            .unwrap_or_default(),
+        // Some give it without a key.
+        Some(Value::String(text)) => json!({"": text}),
+        Some(other) => other.clone(),
     };
-    match argument
-        .filter(|argument| !argument.trim().is_empty())
-        .map(tool.command)
+    let is_shaped = given.is_some() && arguments.is_object();
+    let call = json!({"name": name.trim().to_ascii_lowercase(), "arguments": arguments});
+    match serde_json::from_value(call)
+        .map_err(|error| error.to_string())
+        .and_then(of_tool)
     {
-        Some(Command::FinalVariable(name)) if !is_identifier(&name) => {
-            Err(bad_call(&format!("\"{}\" is no variable", excerpt(&name))))
-        }
-        Some(command) => Ok(Some(command)),
-        None if given.is_none() && meant == Meant::Perhaps => Ok(None),
-        None => Err(bad_call(&format!(
-            "\"{}\" lacks its argument, or it is empty or no string",
-            excerpt(name)
+        Ok(command) => Ok(Some(command)),
+        Err(_) if meant == Meant::Perhaps && !is_shaped => Ok(None),
+        Err(error) => Err(bad_call(&format!(
+            "\"{}\" cannot be called so ({})",
+            excerpt(name),
+            excerpt(&error)
         ))),
     }
 }
 
-impl Tool {
-    fn argument(&self, arguments: &Map<String, Value>) -> Option<String> {
-        match self.keys.iter().find_map(|key| arguments.get(*key))? {
-            Value::String(text) => Some(text.clone()),
-            Value::Null => None,
-            other => (!self.is_text).then(|| other.to_string()),
-        }
-    }
+fn of_tool(tool: Tool) -> Result<Command, String> {
+    let filled = |text: String| match text.trim() {
+        "" | "null" => Err("its argument is empty".to_owned()),
+        _ => Ok(text),
+    };
+    Ok(match tool {
+        Tool::Python { code } => Command::python(filled(code)?),
+        Tool::Bash { command } => Command::bash(filled(command)?),
+        Tool::Final { answer } => Command::Final(filled(text_of(&answer))?),
+        Tool::FinalVar { name } if is_identifier(&name) => Command::FinalVariable(name),
+        Tool::FinalVar { name } => return Err(format!("`{name}` is no variable")),
+        Tool::QueryLlm { prompt } => Command::QueryLlm(LlmQuery {
+            prompt: filled(prompt)?,
+        }),
+        Tool::Snapshot { name } => Command::Snapshot(filled(text_of(&name))?),
+        Tool::Rollback { name } => Command::Rollback(filled(text_of(&name))?),
+    })
+}
+
+/// A value as text: a string's content, or else its JSON.
+fn text_of(value: &Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn bad_call(why: &str) -> Fault {
-    let tools = TOOLS.map(|tool| format!("{}({})", tool.names[0], tool.keys[0]));
-    let tools = tools.join(", ");
-    format!("Your tool call cannot be followed: {why}. Write {SHAPE}; the tools are {tools}.")
-}
-
-/// The arguments as an object, which may be written as a JSON string.
-fn arguments(given: &Value) -> Option<Map<String, Value>> {
-    let value = match given {
-        Value::String(text) if json::begins(text) => json::values(text).ok()?.pop()?,
-        other => other.clone(),
-    };
-    match value {
-        Value::Object(object) => Some(object),
-        _ => None,
-    }
+    format!(
+        "Your tool call cannot be followed: {why}. Write {{\"name\": \"python\", \"arguments\": \
+         {{\"code\": \"...\"}}}}; the tools are python(code), bash(command), final(answer), \
+         final_var(name), query_llm(prompt), snapshot(name), rollback(name)."
+    )
 }
 
 /// Where a line opens a tool call with `<tool_call>`, as the place past the tag. A tag inside a sentence
@@ -267,7 +247,7 @@ pub(crate) fn opening_in(line: &str) -> Option<usize> {
     line.match_indices("<tool_call>").find_map(|(at, tag)| {
         let inside = at + tag.len();
         let before = &line[..at];
-        let is_before_json = json::begins(&line[inside..]) && !before.ends_with('`');
+        let is_before_json = sloppy::begins(&line[inside..]) && !before.ends_with('`');
         (before.trim().is_empty() || is_before_json).then_some(inside)
     })
 }
