@@ -99,7 +99,7 @@ impl Ledger {
     /// [`Exceeded`]: there will never be as much.
     pub async fn reserve(&self, want: Amount) -> Result<Reservation, Exceeded> {
         loop {
-            // Before looking, so that nothing given back in between is missed.
+            // Before the look at the account, so that nothing given back in between is missed.
             let freed = self.account.freed.notified();
             match self.try_reserve(want) {
                 Ok(reservation) => return Ok(reservation),

@@ -54,7 +54,7 @@ fn sweep(root: &Path) -> std::io::Result<()> {
         if path.extension().is_none_or(|end| end != "lock") {
             continue;
         }
-        // Who removes it at the same moment is welcome to.
+        // Another process may have removed it a moment ago.
         let Ok(lock) = File::open(&path) else {
             continue;
         };

@@ -2,7 +2,7 @@
 
 /// A time in milliseconds.
 pub(crate) fn time(ms: f64) -> String {
-    // Any number may stand in a file. Beyond this nobody reads it anyway.
+    // A file may hold any number; what is shown is bounded.
     let ms = if ms.is_finite() {
         ms.clamp(0.0, 1e13)
     } else {
@@ -35,7 +35,7 @@ fn with_rest(value: u64, base: u64, unit: &str, rest_unit: &str) -> String {
 pub(crate) fn dollars(micro: u64) -> String {
     match micro {
         0 => "$0".to_owned(),
-        // Four digits would be nought.
+        // Rounded to four digits this would be zero.
         1..100 => format!("$0.{micro:06}"),
         100..1_000_000 if !micro.is_multiple_of(10_000) => {
             let digits = (micro + 50) / 100;

@@ -89,7 +89,7 @@ impl Lines {
             Ok(metadata) => metadata,
             Err(cause) => return Err(ReadError::Io { path, cause }),
         };
-        // To open a pipe would wait for somebody who writes.
+        // Opening a pipe would wait for a writer.
         if !metadata.is_file() {
             return Err(ReadError::NotAFile { path });
         }

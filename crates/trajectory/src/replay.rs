@@ -75,7 +75,7 @@ pub fn replay_client(path: &Path) -> Result<ReplayClient, ReplayError> {
             .read_until(b'\n', &mut text)
             .map_err(unreadable)?;
         if !text.ends_with(b"\n") {
-            // The end, or a line a crash tore: what it would have said was not heard.
+            // This is the end, or a line that a crash tore, whose reply never arrived.
             break;
         }
         let record: Record =

@@ -249,7 +249,7 @@ fn sweep(folder: &Path, days: u32) -> io::Result<()> {
         let written = entry.metadata().and_then(|file| file.modified());
         let age = written.map(|at| SystemTime::now().duration_since(at).unwrap_or_default());
         if is_ours && age.is_ok_and(|age| age > life) {
-            // It is tried again next time.
+            // A file that cannot be removed is tried again next time.
             let _ = fs::remove_file(entry.path());
         }
     }

@@ -103,8 +103,8 @@ config! {
     kg_thesaurus: Option<PathBuf> = None;
     /// Bytes of each output stream that a model is shown; what is longer is in a file of the guest.
     max_prompt_output_bytes: usize = 8192;
-    /// Names that may be resolved once a guest has a network. No guest has one yet; the package index
-    /// of the specification's default is to be named by whoever wants it.
+    /// Names that may be resolved once a guest has a network. No guest has one yet. The specification's
+    /// default has the package index, too; here it has to be set.
     dns_allowlist: Vec<String> = ["github.com", "raw.githubusercontent.com"]
         .map(str::to_owned)
         .to_vec();

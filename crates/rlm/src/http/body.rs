@@ -53,6 +53,6 @@ pub(super) async fn drain(body: &mut Incoming, patience: Duration) {
             left = less;
         }
     };
-    // Who is that slow does not hear it.
+    // A client that is that slow does not hear it.
     let _ = timeout(patience, draining).await;
 }

@@ -43,7 +43,7 @@ impl Desk {
             Ok(response) => return Ok(response),
             Err(refused) => refused,
         };
-        // Who waits to be told to go on has not begun to send.
+        // A client that waits for "100 Continue" has not begun to send.
         if refused.is_patient() && !head.headers.contains_key(EXPECT) {
             tokio::select! {
                 () = self.stopping.cancelled() => (),

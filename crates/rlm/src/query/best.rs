@@ -59,7 +59,7 @@ pub(super) async fn best_answer(
     limit: Limit,
 ) -> Result<Answer> {
     node.ledger.hold(0);
-    // Even on the first step: there will be no second.
+    // There will be no further step, so an answer counts even on the first.
     node.set_long(false);
     let answer = match last_answer(node, talk, limit).await {
         Ok(Some(answer)) => Some(answer),
@@ -119,11 +119,11 @@ async fn last_answer(
             Some(Command::Final(text)) => text,
             Some(Command::FinalVariable(name)) => {
                 let code = format!("FINAL_VAR({name:?})");
-                // A variable that is not there leaves no answer.
+                // If there is no such variable, there is no answer.
                 let _ = execute(node, false, &code).await;
                 return Ok(node.take_answer());
             }
-            // It wrote code all the same, which will not be run.
+            // It wrote code instead, which is not run any more.
             _ => return Ok(None),
         },
         // No command: the reply itself is the answer.
@@ -154,7 +154,7 @@ fn fitting(node: &Node, talk: &Conversation, word: &str) -> Option<Vec<Message>>
 
 /// What the model has kept as its best answer, if it has.
 async fn kept_answer(node: &Arc<Node>) -> Option<Answer> {
-    // A VM that cannot say leaves no answer.
+    // If the code cannot run, there is no answer.
     let _ = execute(node, false, MY_ANSWER).await;
     node.take_answer()
 }

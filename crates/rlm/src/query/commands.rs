@@ -50,7 +50,7 @@ pub(super) async fn follow(node: &Arc<Node>, commands: Vec<Command>) -> Result<F
     let mut has_run = false;
     for (at, command) in commands.into_iter().enumerate() {
         let told = match command {
-            // What it says was written before the output was seen.
+            // The model wrote this answer before it saw the output of its code.
             Command::Final(_) if has_run => Told::well(
                 "Your FINAL was not taken, because it was written before the output above. If it \
                  still holds, give it again."
@@ -137,7 +137,7 @@ pub(super) async fn execute(
 ) -> Result<ExecutionResult, SandboxError> {
     let config = &node.run.config;
     let now = Instant::now();
-    // What is left to do behind the last call has what is left.
+    // Code that runs after the last call may use the time up to the run's deadline.
     let until = if now < node.run.last_call() {
         node.run.last_call()
     } else {

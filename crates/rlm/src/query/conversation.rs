@@ -77,7 +77,7 @@ impl Conversation {
                 shorten(message);
             }
         }
-        // Whole steps, so that the speakers still take turns.
+        // Whole steps are left out, so that user and assistant still alternate.
         let mut left_out = 0;
         while self.tokens() > most_tokens && self.messages.len() >= FIXED + RECENT + 2 {
             self.messages.drain(FIXED..FIXED + 2);

@@ -21,7 +21,7 @@ pub(crate) use bridge::{Bridge, Refusal};
 pub(crate) use calls::Calls;
 pub use calls::{Tool, ToolCall};
 pub(crate) use commands::execute_directly;
-pub(crate) use node::{Node, NodeParts};
+pub(crate) use node::Node;
 pub(crate) use registry::{Found, OpenBridges};
 pub(crate) use run::{Run, RunParts};
 pub(crate) use steps::{BEGIN, answer, outcome_of, spent};

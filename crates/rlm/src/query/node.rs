@@ -10,28 +10,16 @@ use ukernel_kg::Attempts;
 /// How often an answer that does not fit its schema may be given again.
 const SCHEMA_RETRIES: u32 = 1;
 
-/// What a node is made of.
-pub(crate) struct NodeParts {
-    pub(crate) asker: Asker,
-    pub(crate) context: Context,
+/// A node.
+pub(crate) struct Node {
+    asker: Asker,
     pub(crate) question: String,
+    pub(crate) context: Context,
+    /// What the answer has to fit.
     pub(crate) schema: Option<Schema>,
     /// What the validator remembers of the session.
     pub(crate) attempts: Arc<Mutex<Attempts>>,
-}
-
-/// A node.
-pub(crate) struct Node {
-    parts: NodeParts,
     state: Mutex<State>,
-}
-
-impl std::ops::Deref for NodeParts {
-    type Target = Asker;
-
-    fn deref(&self) -> &Asker {
-        &self.asker
-    }
 }
 
 #[derive(Default)]
@@ -46,17 +34,27 @@ struct State {
 }
 
 impl std::ops::Deref for Node {
-    type Target = NodeParts;
+    type Target = Asker;
 
-    fn deref(&self) -> &NodeParts {
-        &self.parts
+    fn deref(&self) -> &Asker {
+        &self.asker
     }
 }
 
 impl Node {
-    pub(crate) fn new(parts: NodeParts) -> Self {
+    pub(crate) fn new(
+        asker: Asker,
+        question: String,
+        context: Context,
+        schema: Option<Schema>,
+        attempts: Arc<Mutex<Attempts>>,
+    ) -> Self {
         Self {
-            parts,
+            asker,
+            question,
+            context,
+            schema,
+            attempts,
             state: Mutex::default(),
         }
     }

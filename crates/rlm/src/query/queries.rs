@@ -1,7 +1,7 @@
 //! Queries of running code: flat ones to a model, recursive ones to nodes of their own.
 
 use super::asking::{NoReply, prompt_bytes, recorded};
-use super::{Asker, Node, NodeParts, answer};
+use super::{Asker, Node, answer};
 use crate::RlmError;
 use crate::context::Context;
 use crate::error::Problem;
@@ -229,7 +229,7 @@ async fn child(
         .await
         .map_err(|reason| RlmError::VmAllocationFailed { reason })?;
     let ends = EndOfSession(session.clone(), run.sessions.clone());
-    // One query of this call's budget is the node itself.
+    // The node itself counts as one query of its slice.
     let itself = slice.ledger().reserve_now(Amount {
         sub_calls: 1,
         ..Amount::default()
@@ -252,13 +252,8 @@ async fn child(
         token: new_token(),
         cancel: parent.cancel.child_token(),
     };
-    let node = Arc::new(Node::new(NodeParts {
-        asker,
-        context,
-        question: query.prompt,
-        schema,
-        attempts: Arc::default(),
-    }));
+    let attempts = Arc::default();
+    let node = Arc::new(Node::new(asker, query.prompt, context, schema, attempts));
     let _cancel = node.cancel.clone().drop_guard();
     let answered = Box::pin(answer(&node, Some((parent.id, call)))).await;
     drop(ends);
@@ -285,7 +280,7 @@ impl Drop for EndOfSession {
         let (session, sessions) = (self.0.clone(), self.1.clone());
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
-                // What is left of its folder is swept with the run's.
+                // A folder that cannot be removed now goes with the runtime's own.
                 let _ = sessions.destroy(&session).await;
             });
         }

@@ -90,7 +90,7 @@ impl Run {
     /// Waits until every node has ended, and written so: those that were cancelled take a moment.
     pub(crate) async fn all_ended(&self) {
         let mut live = self.live.subscribe();
-        // Late is no failure: what they had to say is then not in the trajectory.
+        // A node that ends later than this is no failure; its end is missing from the trajectory.
         let _ = tokio::time::timeout(END_GRACE, live.wait_for(|live| *live == 0)).await;
     }
 

@@ -35,7 +35,7 @@ pub(crate) async fn answer(
         () = tokio::time::sleep_until(deadline) => Err(out_of_time(node)),
         answered = go(node, asked_by) => answered,
     };
-    // What still runs in its VM ends with it.
+    // Code that still runs in its VM is cancelled.
     node.cancel.cancel();
     ending.outcome = outcome_of(&answered);
     answered
@@ -183,7 +183,7 @@ async fn load(node: &Arc<Node>) -> Result<ContextShape> {
         )));
     }
     let shape = match loaded.files.first() {
-        // A description of thousands of files is long.
+        // A description of thousands of files is too long to come inline.
         Some(file) => {
             let text = node.session.get_file(&file.path).await;
             text.map_err(|error| RlmError::of_sandbox(error, node.session.id()))?
@@ -196,7 +196,7 @@ async fn load(node: &Arc<Node>) -> Result<ContextShape> {
     node.set_long(length >= node.run.config.long_context_chars);
     let is_large = node.context.bytes() > LARGE_CONTEXT_BYTES;
     if is_large || !node.run.config.sandbox.checkpoint_enabled {
-        // Without one there is nothing to go back to when a command is ended.
+        // Without a checkpoint there is nothing to go back to when a command is ended.
         let kept = keep_once(&node.session).await;
         kept.map_err(|error| RlmError::of_sandbox(error, node.session.id()))?;
     }
@@ -230,7 +230,7 @@ fn compact(node: &Node, talk: &mut Conversation) {
     if before <= most {
         return;
     }
-    // Down to half, so that it is not done again after every step.
+    // Down to half, so that the next step does not have to do it again.
     talk.compact(most / 2);
     node.run.trajectory.add(
         node.id,

@@ -9,7 +9,7 @@ pub use request::{Query, RlmResponse, Running, SessionStatus, Surroundings};
 
 use crate::error::Problem;
 use crate::folder::Folder;
-use crate::query::{self, Calls, Node, NodeParts, OpenBridges, Run, RunParts};
+use crate::query::{self, Calls, Node, OpenBridges, Run, RunParts};
 use crate::schema::Schema;
 use crate::session::{Bound, budget};
 use crate::{Result, RlmConfig, RlmError, client};
@@ -143,7 +143,7 @@ impl TerraphimRlm {
             if let Some(watcher) = &watcher {
                 watcher(record);
             }
-            // Nobody has to listen.
+            // The receiver may be gone.
             let _ = sender.send(record.clone());
         }));
         let rlm = self.clone();
@@ -175,13 +175,13 @@ impl TerraphimRlm {
         let started = self.run_started(&run_name, target.as_ref(), slice.ledger())?;
         let trajectory = Trajectory::begin(target.as_ref(), query.watcher, started)?;
         let run = self.run_parts(trajectory, query.cancel.child_token())?;
-        let node = Arc::new(Node::new(NodeParts {
-            asker: sessions::asker_of(&bound, slice.ledger().clone(), run),
-            context: query.context,
-            question: query.question,
+        let node = Arc::new(Node::new(
+            sessions::asker_of(&bound, slice.ledger().clone(), run),
+            query.question,
+            query.context,
             schema,
-            attempts: Arc::clone(&bound.attempts),
-        }));
+            Arc::clone(&bound.attempts),
+        ));
         let _cancel = node.run.cancel.clone().drop_guard();
         let answered = query::answer(&node, None).await;
         node.run.all_ended().await;

@@ -271,7 +271,7 @@ impl TerraphimRlm {
         let ids: Vec<SessionId> = self.bounds().keys().copied().collect();
         if self.inner.config.session_folder.is_none() {
             for id in ids {
-                // What is left goes with the folder.
+                // A session that cannot be destroyed goes with the folder of all.
                 let _ = self.destroy_session(id).await;
             }
         }
