@@ -14,7 +14,8 @@ const NAME_KEYS: [&str; 3] = ["name", "tool", "function"];
 /// The keys under which a call gives its arguments.
 const ARGUMENT_KEYS: [&str; 4] = ["arguments", "parameters", "input", "args"];
 
-/// The tools that a call may name, each with its argument under the names that models give them.
+/// The tools that a call may name, each with its argument under the names that models give it; `""` stands
+/// for an argument that came without a name.
 #[derive(Deserialize)]
 #[serde(tag = "name", content = "arguments", rename_all = "snake_case")]
 enum Tool {

@@ -1,45 +1,26 @@
 //! Playing a run again from its trajectory, without its provider.
 
+use crate::read::{ReadError, read};
 use crate::record::{Event, FailedCall, ModelReply, Record};
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use ukernel_llm::ReplayClient;
 use ukernel_llm::replay::{self, Line, Order, PlayedFailure, PlayedReply, When};
 
-/// Longest line, in bytes.
-const MAX_LINE_BYTES: u64 = 64 << 20;
-
 /// Why a trajectory cannot be played again.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
-    /// The system refused.
-    #[error("cannot read {path:?}: {cause}")]
-    Io {
-        /// Which file.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        cause: io::Error,
-    },
-    /// A line that is no record.
-    #[error("{path:?}, line {line}: {cause}")]
-    BadLine {
-        /// Which file.
-        path: PathBuf,
-        /// Which line, from 1.
-        line: usize,
-        /// What is wrong with it.
-        #[source]
-        cause: serde_json::Error,
-    },
+    /// It cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// It was recorded without the replies.
-    #[error("{path:?}, line {line}: its texts are missing. hint: record it with --trace")]
+    #[error("{path:?}, record {number}: its texts are missing. hint: record it with --trace")]
     NoTexts {
         /// Which file.
         path: PathBuf,
-        /// Which line, from 1.
-        line: usize,
+        /// Which of its records, from 1.
+        number: usize,
     },
 }
 
@@ -59,36 +40,15 @@ pub fn is_trajectory(path: &Path) -> bool {
 /// A client that answers what was asked in a trajectory as it was answered then.
 ///
 /// # Errors
-/// If the trajectory cannot be read, lacks its texts, or is none.
+/// If the trajectory cannot be read, or lacks its texts. A last line that a crash tore is no error.
 pub fn replay_client(path: &Path) -> Result<ReplayClient, ReplayError> {
-    let unreadable = |cause| ReplayError::Io {
-        path: path.to_owned(),
-        cause,
-    };
-    let file = File::open(path).map_err(unreadable)?;
-    let mut reader = BufReader::new(file);
     let mut lines = Vec::new();
-    for number in 1.. {
-        let mut text = Vec::new();
-        (&mut reader)
-            .take(MAX_LINE_BYTES)
-            .read_until(b'\n', &mut text)
-            .map_err(unreadable)?;
-        if !text.ends_with(b"\n") {
-            // This is the end, or a line that a crash tore, whose reply never arrived.
-            break;
-        }
-        let record: Record =
-            serde_json::from_slice(&text).map_err(|cause| ReplayError::BadLine {
-                path: path.to_owned(),
-                line: number,
-                cause,
-            })?;
+    for (at, record) in read(path)?.records.into_iter().enumerate() {
         let line = match record.event {
             Event::ModelReplied { reply, .. } | Event::QueryReplied { reply, .. } => replied(reply)
                 .ok_or_else(|| ReplayError::NoTexts {
                     path: path.to_owned(),
-                    line: number,
+                    number: at + 1,
                 })?,
             Event::ModelFailed {
                 failed: Some(failed),
@@ -153,5 +113,32 @@ fn line(when: When) -> Line {
         reply: None,
         failure: None,
         note: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+
+    #[test]
+    fn a_trajectory_with_its_texts_can_be_played_and_one_without_cannot() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let write = |records: &[Record]| {
+            std::fs::write(file.path(), sample::lines(records)).expect("written");
+        };
+        write(&sample::whole());
+        assert!(is_trajectory(file.path()));
+        assert!(replay_client(file.path()).is_ok());
+        write(&sample::quiet(sample::whole()));
+        let error = replay_client(file.path()).err().expect("no texts");
+        assert!(
+            matches!(error, ReplayError::NoTexts { number: 5, .. }),
+            "{error}"
+        );
+        std::fs::write(file.path(), "{}\n").expect("written");
+        assert!(!is_trajectory(file.path()));
+        let error = replay_client(file.path()).err().expect("nothing to play");
+        assert!(matches!(error, ReplayError::Read(_)), "{error}");
     }
 }
