@@ -158,6 +158,27 @@ fn a_guest_speaks_idles_and_exits() {
 }
 
 #[test]
+fn a_guest_reaches_all_of_its_memory() {
+    let Some(ending) = ending_of(&small_guest::reach_far()) else {
+        return;
+    };
+    assert!(ending.reason.is_shutdown(), "{ending}");
+}
+
+#[test]
+fn a_guest_reaches_its_memory_with_instructions_kvm_does_not_decode() {
+    let speed = ukernel_vmm::speed::measure();
+    if speed.is_ok_and(|speed| speed.supervisor_minstr_per_s < 50.0) {
+        println!("SKIPPED: this KVM interprets supervisor mode, and cannot run the instruction");
+        return;
+    }
+    let Some(ending) = ending_of(&small_guest::reach_far_with_sse()) else {
+        return;
+    };
+    assert!(ending.reason.is_shutdown(), "{ending}");
+}
+
+#[test]
 fn a_triple_fault_is_reported() {
     let Some(ending) = ending_of(&small_guest::triple_fault()) else {
         return;
