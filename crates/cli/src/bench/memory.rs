@@ -16,7 +16,7 @@ const FORKS: usize = 100;
 const ROUNDS: usize = 3;
 
 /// Time in which the kernel frees what VMs had that have ended.
-const SETTLE: Duration = Duration::from_millis(500);
+const SETTLE: Duration = Duration::from_secs(2);
 
 /// Memory of idle forks that have printed something.
 ///
