@@ -126,6 +126,13 @@ impl VmmError {
         }
     }
 
+    /// An error of setting up or accessing guest memory.
+    pub(crate) fn memory(cause: impl std::fmt::Display) -> Self {
+        Self::Memory {
+            cause: cause.to_string(),
+        }
+    }
+
     /// Turns a KVM error into one that names the request.
     pub(crate) fn kvm(request: &'static str) -> impl FnOnce(kvm_ioctls::Error) -> Self {
         move |error| Self::Kvm {

@@ -58,6 +58,7 @@ pub mod orphan;
 pub mod process;
 pub mod run;
 pub mod serial;
+mod slots;
 pub mod snapshot;
 pub mod sparse;
 pub mod speed;

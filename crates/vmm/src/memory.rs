@@ -4,18 +4,19 @@
 //!   0 ......................................... image_start ........... size
 //!   RAM: memfd, shared (cold) or private (fork) | image file, private, read-only to the guest
 //! ```
-//! Devices reach RAM only. The image is a slot of its own, so that its page-cache pages
-//! are shared by all VMs, and KVM refuses the guest's writes to it.
+//! Devices reach RAM only. The image is a mapping of its own, so that its page-cache pages
+//! are shared by all VMs. [`crate::slots`] gives both to KVM.
 
 use crate::{Result, VmmError};
-use kvm_bindings::{KVM_MEM_READONLY, kvm_userspace_memory_region};
-use kvm_ioctls::VmFd;
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::mm::{MapFlags, ProtFlags};
 use std::fs::File;
 use ukernel_abi::layout::{MAX_MEMORY_MIB, MIN_MEMORY_MIB, PAGE_BYTES};
 use vm_memory::mmap::MmapRegion;
-use vm_memory::{FileOffset, GuestAddress, GuestMemoryMmap, GuestRegionMmap};
+use vm_memory::{
+    FileOffset, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion,
+    GuestRegionMmap,
+};
 
 /// Fewer pages in a row are not worth a mapping of their own, of which Linux allows 65,530.
 const MIN_RENEWED_PAGES: u32 = 64;
@@ -144,38 +145,19 @@ impl GuestMemory {
             Backing::Private => libc::MAP_PRIVATE,
         };
         let region = map_file(ram, layout.ram_bytes(), sharing)?;
-        let region =
-            GuestRegionMmap::new(region, GuestAddress(0)).ok_or_else(|| VmmError::Memory {
-                cause: "RAM does not fit the address space".to_owned(),
-            })?;
-        let ram = Ram::from_regions(vec![region]).map_err(memory_error)?;
+        let region = GuestRegionMmap::new(region, GuestAddress(0))
+            .ok_or_else(|| VmmError::memory("RAM does not fit the address space"))?;
+        let ram = Ram::from_regions(vec![region]).map_err(VmmError::memory)?;
         let image = match image {
             Some(file) if layout.image_bytes > 0 => {
                 Some(map_file(file, layout.image_bytes, libc::MAP_PRIVATE)?)
             }
             _ if layout.image_bytes == 0 => None,
             _ => {
-                return Err(VmmError::Memory {
-                    cause: "the layout has an image, none was given".to_owned(),
-                });
+                return Err(VmmError::memory("the layout has an image, none was given"));
             }
         };
         Ok(Self { layout, ram, image })
-    }
-
-    /// Gives the memory to the VM: one slot for RAM, one for the image.
-    ///
-    /// # Errors
-    /// [`VmmError::Kvm`].
-    pub fn register(&self, vm: &VmFd) -> Result<()> {
-        let ram = self.ram_region();
-        set_slot(vm, 0, 0, 0, ram.as_ptr() as u64, self.layout.ram_bytes())?;
-        if let Some(image) = &self.image {
-            let bytes = self.layout.image_bytes.next_multiple_of(PAGE_BYTES);
-            let start = self.layout.ram_bytes();
-            set_slot(vm, 1, KVM_MEM_READONLY, start, image.as_ptr() as u64, bytes)?;
-        }
-        Ok(())
     }
 
     /// What lies where.
@@ -220,19 +202,25 @@ impl GuestMemory {
         let _ = renewed;
     }
 
+    /// Where this process has the image, if there is one.
+    pub(crate) fn image_address(&self) -> Option<u64> {
+        self.image.as_ref().map(|image| image.as_ptr() as u64)
+    }
+
+    /// The file RAM was mapped from.
+    pub(crate) fn ram_file(&self) -> &File {
+        self.ram_region()
+            .file_offset()
+            .expect("RAM was mapped from a file")
+            .file()
+    }
+
     /// The host mapping of RAM.
     pub(crate) fn ram_region(&self) -> &GuestRegionMmap<()> {
-        use vm_memory::GuestMemoryBackend;
         self.ram
             .iter()
             .next()
             .expect("RAM was built from exactly one region")
-    }
-}
-
-fn memory_error(cause: impl std::fmt::Display) -> VmmError {
-    VmmError::Memory {
-        cause: cause.to_string(),
     }
 }
 
@@ -241,32 +229,17 @@ fn map_file(file: File, bytes: u64, sharing: i32) -> Result<MmapRegion<()>> {
     let status = rustix::fs::fstat(&file).map_err(|error| VmmError::os("fstat", error))?;
     let length = u64::try_from(status.st_size).unwrap_or(0);
     if length < bytes {
-        return Err(VmmError::Memory {
-            cause: format!("file of {length} bytes where {bytes} are needed"),
-        });
+        let cause = format!("file of {length} bytes where {bytes} are needed");
+        return Err(VmmError::memory(cause));
     }
-    let bytes = usize::try_from(bytes).map_err(memory_error)?;
+    let bytes = usize::try_from(bytes).map_err(VmmError::memory)?;
     MmapRegion::build(
         Some(FileOffset::new(file, 0)),
         bytes,
         libc::PROT_READ | libc::PROT_WRITE,
         sharing | libc::MAP_NORESERVE,
     )
-    .map_err(memory_error)
-}
-
-fn set_slot(vm: &VmFd, slot: u32, flags: u32, start: u64, host: u64, bytes: u64) -> Result<()> {
-    let region = kvm_userspace_memory_region {
-        slot,
-        flags,
-        guest_phys_addr: start,
-        memory_size: bytes,
-        userspace_addr: host,
-    };
-    // SAFETY: the host range is a mapping of at least `bytes` bytes that `GuestMemory`
-    // owns; the VM is closed before the memory is dropped (field order in `Vm`).
-    unsafe { vm.set_user_memory_region(region) }
-        .map_err(VmmError::kvm("KVM_SET_USER_MEMORY_REGION"))
+    .map_err(VmmError::memory)
 }
 
 #[cfg(test)]

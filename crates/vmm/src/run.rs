@@ -56,7 +56,7 @@ impl Vm {
 
     /// Enters the guest once and serves what it comes back with.
     fn enter(&mut self, control: Option<BorrowedFd<'_>>) -> Result<Option<Stop>> {
-        let ram = self.memory.ram();
+        let memory = &self.memory;
         let request = match self.vcpu.run() {
             Ok(VcpuExit::IoOut(port, data)) => self.devices.write_port(port, data),
             Ok(VcpuExit::IoIn(port, data)) => {
@@ -64,13 +64,16 @@ impl Vm {
                 Request::None
             }
             Ok(VcpuExit::MmioWrite(address, data)) => match device_offset(address) {
-                Some(offset) => self.devices.write_mmio(ram, offset, data),
-                None => Request::None,
+                Some(offset) => self.devices.write_mmio(memory.ram(), offset, data),
+                None => {
+                    self.slots.write(memory, address, data)?;
+                    Request::None
+                }
             },
             Ok(VcpuExit::MmioRead(address, data)) => {
                 match device_offset(address) {
                     Some(offset) => self.devices.transport.read(offset, data),
-                    None => data.fill(0xff),
+                    None => self.slots.read(memory, address, data)?,
                 }
                 Request::None
             }
@@ -78,6 +81,8 @@ impl Vm {
             Ok(VcpuExit::Hlt) => Request::Idle(IDLE_FOREVER_US),
             Ok(VcpuExit::Intr) => return self.kicked(control),
             Ok(VcpuExit::Shutdown) => Request::End(cpu_failure("triple fault")),
+            // The instruction may have touched RAM without a slot; then it runs when all is there.
+            Ok(VcpuExit::InternalError) if self.slots.make_all(memory)? => Request::None,
             Ok(VcpuExit::InternalError) => Request::End(self.internal_error()),
             Ok(other) => Request::End(cpu_failure(&format!("{other:?}"))),
             Err(error) if error.errno() == libc::EINTR => return self.kicked(control),

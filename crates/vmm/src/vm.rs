@@ -7,10 +7,11 @@ use crate::kick::Kick;
 use crate::memory::GuestMemory;
 use crate::run::Idle;
 use crate::serial::Serial;
+use crate::slots::Slots;
 use crate::snapshot::VmState;
 use crate::snapshot::vcpu::{self as vcpu_state, VcpuState};
 use crate::{Result, VmmError};
-use kvm_ioctls::{VcpuFd, VmFd};
+use kvm_ioctls::VcpuFd;
 use std::fs::File;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -28,7 +29,7 @@ pub struct Counters {
 /// A VM that is not told yet what to run: everything that can be done ahead is done.
 pub struct BlankVm {
     vcpu: VcpuFd,
-    vm: VmFd,
+    slots: Slots,
     kick: Kick,
     tsc_khz: u32,
     msrs: Vec<u32>,
@@ -59,7 +60,7 @@ impl BlankVm {
         let tsc_khz = crate::clock::tsc_khz(&vcpu);
         Ok(Self {
             vcpu,
-            vm,
+            slots: Slots::new(vm),
             kick,
             tsc_khz,
             msrs: vcpu_state::saved_msrs(&kvm)?,
@@ -79,14 +80,14 @@ impl BlankVm {
     /// # Errors
     /// Those of [`boot::load`] and [`boot::enter`].
     pub fn boot(
-        self,
+        mut self,
         memory: GuestMemory,
         kernel: &mut File,
         extra: &str,
         devices: Devices,
     ) -> Result<Vm> {
-        memory.register(&self.vm)?;
         let entry = boot::load(&memory, kernel, self.tsc_khz, extra)?;
+        self.slots.start(&memory)?;
         boot::enter(&self.vcpu, entry)?;
         Ok(self.with(memory, devices))
     }
@@ -95,13 +96,13 @@ impl BlankVm {
     ///
     /// # Errors
     /// [`VmmError::BadState`] if state and memory do not fit, [`VmmError::Kvm`].
-    pub fn restore(self, memory: GuestMemory, state: &VmState, serial: Serial) -> Result<Vm> {
+    pub fn restore(mut self, memory: GuestMemory, state: &VmState, serial: Serial) -> Result<Vm> {
         if memory.layout() != state.layout {
             return Err(VmmError::BadState {
                 cause: "it belongs to memory of another size",
             });
         }
-        memory.register(&self.vm)?;
+        self.slots.start(&memory)?;
         state.vcpu.restore(&self.vcpu)?;
         let devices = Devices::new(serial, state.transport(memory.ram())?, state.phases);
         Ok(self.with(memory, devices))
@@ -110,7 +111,7 @@ impl BlankVm {
     fn with(self, memory: GuestMemory, devices: Devices) -> Vm {
         Vm {
             vcpu: self.vcpu,
-            _vm: self.vm,
+            slots: self.slots,
             memory,
             devices,
             kick: self.kick,
@@ -124,7 +125,7 @@ impl BlankVm {
 /// A VM that can run. Fields are dropped in this order: KVM lets go of the memory first.
 pub struct Vm {
     pub(crate) vcpu: VcpuFd,
-    _vm: VmFd,
+    pub(crate) slots: Slots,
     pub(crate) memory: GuestMemory,
     pub(crate) devices: Devices,
     pub(crate) kick: Kick,

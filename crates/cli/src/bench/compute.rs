@@ -3,10 +3,9 @@
 use super::Setting;
 use super::figure::{Figure, percentiles};
 use super::machines::output_of;
-use super::python;
+use super::python::Python;
 use crate::args::DEFAULT_MEMORY_MIB;
 use crate::failure::Failure;
-use std::process::Command;
 use ukernel_machine::Limits;
 use ukernel_machine::guest::Guest;
 
@@ -23,17 +22,14 @@ const PROGRAMS: [(&str, &str); 7] = [
 
 /// Slowdown against native CPython, per program and as a geometric mean.
 pub fn compute(setting: &Setting<'_>) -> Result<Vec<Figure>, Failure> {
-    let Some(python) = python::interpreter() else {
-        return Err(Failure::host(
-            "there is no python3 to compare with",
-            "install Python 3",
-        ));
-    };
     let template = setting.engine.live_template(DEFAULT_MEMORY_MIB)?;
     let runs = setting.runs(10);
     let mut figures = Vec::new();
     let mut logarithms = 0.0;
     for (name, source) in PROGRAMS {
+        let python = Python::fastest(source).ok_or_else(|| {
+            Failure::host("there is no python3 to compare with", "install Python 3")
+        })?;
         let file = setting
             .engine
             .scratch(&format!("bench_{name}.py"), source)?;
@@ -42,15 +38,15 @@ pub fn compute(setting: &Setting<'_>) -> Result<Vec<Figure>, Failure> {
             let mut machine = template.fork(Limits::NONE)?;
             let mut guest = Guest::greet(machine.connect()?)?;
             ours.push(seconds(&output_of(&mut guest, source)?)? * 1e3);
-            let output = Command::new(&python)
-                .arg(&file)
-                .output()
-                .map_err(|error| Failure::host(format!("python3: {error}"), "see the message"))?;
+            let output =
+                python.command().arg(&file).output().map_err(|error| {
+                    Failure::host(format!("python3: {error}"), "see the message")
+                })?;
             native.push(seconds(&String::from_utf8_lossy(&output.stdout))? * 1e3);
         }
         logarithms += (percentiles(&ours).0 / percentiles(&native).0).ln();
         figures.push(
-            Figure::new(format!("compute: {name}"), "ms", &ours).against("native CPython", &native),
+            Figure::new(format!("compute: {name}"), "ms", &ours).against(python.name(), &native),
         );
     }
     let mean = (logarithms / PROGRAMS.len() as f64).exp();

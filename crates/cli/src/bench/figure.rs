@@ -1,9 +1,10 @@
 //! Figures: samples, percentiles, goals, and how they are shown.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// What something is compared with, measured in the same run.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Reference {
     /// What it is.
     pub name: String,
@@ -14,12 +15,12 @@ pub struct Reference {
 }
 
 /// One promise, measured.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Figure {
     /// What was measured.
     pub name: String,
     /// `ms`, `MiB`, `x` (ratio) or `count`.
-    pub unit: &'static str,
+    pub unit: Cow<'static, str>,
     /// Samples.
     pub n: usize,
     /// Median.
@@ -33,7 +34,7 @@ pub struct Figure {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub goal_p95: Option<f64>,
     /// What it is compared with.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub references: Vec<Reference>,
     /// Whether every goal is met.
     pub holds: bool,
@@ -45,7 +46,7 @@ impl Figure {
         let (p50, p95) = percentiles(samples);
         Self {
             name: name.into(),
-            unit,
+            unit: unit.into(),
             n: samples.len(),
             p50,
             p95,

@@ -1,10 +1,10 @@
 //! The host a bench ran on.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// What figures depend on.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Host {
     /// Processor, as it names itself.
     pub cpu: String,
@@ -17,39 +17,40 @@ pub struct Host {
     /// The hypervisor kernel module in use, where it can be told.
     pub kvm: String,
     /// What ran the VMs.
-    pub backend: &'static str,
+    pub backend: String,
 }
 
 impl Host {
     /// Describes this host.
-    pub fn describe(backend: &'static str) -> Self {
-        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-        let field = |text: &str, name: &str| {
-            text.lines()
-                .find(|line| line.starts_with(name))
-                .and_then(|line| line.split_once(':'))
-                .map(|(_, value)| value.trim().to_owned())
-                .unwrap_or_default()
-        };
-        let memory = field(&read("/proc/meminfo"), "MemTotal");
-        let memory_kib: u64 = memory
-            .split_whitespace()
-            .next()
-            .and_then(|kib| kib.parse().ok())
-            .unwrap_or(0);
+    pub fn describe(backend: &str) -> Self {
+        let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         let kvm = ["kvm_intel", "kvm_amd", "kvm_pvm"]
             .into_iter()
             .find(|module| std::path::Path::new("/sys/module").join(module).exists())
             .unwrap_or("unknown");
         Self {
-            cpu: field(&read("/proc/cpuinfo"), "model name"),
+            cpu: field("/proc/cpuinfo", "model name").unwrap_or_default(),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
-            memory_mib: memory_kib >> 10,
-            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+            memory_mib: meminfo_kib("MemTotal").unwrap_or(0) >> 10,
+            kernel: release.trim().to_owned(),
             kvm: kvm.to_owned(),
-            backend,
+            backend: backend.to_owned(),
         }
     }
+}
+
+/// What `/proc/meminfo` says of `name`, in KiB.
+pub fn meminfo_kib(name: &str) -> Option<u64> {
+    let value = field("/proc/meminfo", name)?;
+    value.split_whitespace().next()?.parse().ok()
+}
+
+/// The value of the first `name: value` in a file.
+fn field(path: &str, name: &str) -> Option<String> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let mut pairs = text.lines().filter_map(|line| line.split_once(':'));
+    let (_, value) = pairs.find(|(key, _)| key.trim() == name)?;
+    Some(value.trim().to_owned())
 }
 
 impl fmt::Display for Host {

@@ -1,4 +1,4 @@
-//! Figures of machines: cold start, fork, round trip, memory, how many at once.
+//! Figures of machines: cold start, fork, round trip, how many at once.
 
 use super::figure::Figure;
 use super::python::PythonProcess;
@@ -16,10 +16,20 @@ const FORKS: usize = 300;
 /// Runs a program and gives what it wrote to standard output.
 pub fn output_of(guest: &mut Guest, source: &str) -> Result<String, Failure> {
     let mut output = Vec::new();
+    read_output(guest, source, |piece| output.extend(piece))?;
+    Ok(String::from_utf8_lossy(&output).into_owned())
+}
+
+/// Runs a program and hands on what it writes to standard output, piece by piece.
+pub fn read_output(
+    guest: &mut Guest,
+    source: &str,
+    mut each: impl FnMut(Vec<u8>),
+) -> Result<(), Failure> {
     let program = Program::new("bench.py", source.as_bytes());
     let ended = guest.exec(&program, Until::default(), &mut |event| {
         if let Event::Output(Stream::Stdout, bytes) = event {
-            output.extend(bytes);
+            each(bytes);
         }
         Ok(())
     })?;
@@ -29,10 +39,11 @@ pub fn output_of(guest: &mut Guest, source: &str) -> Result<String, Failure> {
             None,
         ));
     }
-    Ok(String::from_utf8_lossy(&output).into_owned())
+    Ok(())
 }
 
-fn first_result(machine: &mut dyn Machine) -> Result<Guest, Failure> {
+/// Greets the guest and has it print something.
+pub fn first_result(machine: &mut dyn Machine) -> Result<Guest, Failure> {
     let mut guest = Guest::greet(machine.connect()?)?;
     let output = output_of(&mut guest, "print(1)")?;
     if output != "1\n" {
@@ -96,7 +107,7 @@ pub fn exec(setting: &Setting<'_>) -> Result<Vec<Figure>, Failure> {
     let template = template(setting)?;
     let mut machine = template.fork(Limits::NONE)?;
     let mut guest = first_result(machine.as_mut())?;
-    let mut python = PythonProcess::start()?;
+    let mut python = PythonProcess::start("print(1)")?;
     let (mut samples, mut reference) = (Vec::new(), Vec::new());
     for _ in 0..setting.runs(2000) {
         let began = Instant::now();
@@ -104,36 +115,15 @@ pub fn exec(setting: &Setting<'_>) -> Result<Vec<Figure>, Failure> {
         samples.push(ms_since(began));
         if let Some(python) = &mut python {
             let began = Instant::now();
-            python.round_trip("print(1)")?;
+            python.round_trip("print(1)", "1\n".len())?;
             reference.push(ms_since(began));
         }
     }
+    let reference_name = python.as_ref().map_or("", PythonProcess::name);
     Ok(vec![
         Figure::new("exec: round trip of print(1) in a warm VM", "ms", &samples)
             .goals(0.25, 1.0)
-            .against("python3 process on pipes", &reference),
-    ])
-}
-
-/// Memory of idle forks.
-pub fn memory(setting: &Setting<'_>) -> Result<Vec<Figure>, Failure> {
-    let template = template(setting)?;
-    let mut machines = Vec::new();
-    for _ in 0..setting.runs(50) {
-        let mut machine = template.fork(Limits::NONE)?;
-        let guest = first_result(machine.as_mut())?;
-        machines.push((machine, guest));
-    }
-    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-    let (mut pss, mut private) = (Vec::new(), Vec::new());
-    for (machine, _) in &mut machines {
-        let stats = machine.stats()?;
-        pss.extend(stats.pss_bytes.map(mib));
-        private.extend(stats.private_bytes.map(mib));
-    }
-    Ok(vec![
-        Figure::new("memory: idle fork, whole process (PSS)", "MiB", &pss).goals(4.0, None),
-        Figure::new("memory: idle fork, private part", "MiB", &private),
+            .against(reference_name, &reference),
     ])
 }
 

@@ -1,7 +1,8 @@
 //! Whole processes: `ukernel run` beside what else runs a Python file.
 
 use super::figure::Figure;
-use super::{Setting, ms_since, python};
+use super::python::Python;
+use super::{Setting, ms_since};
 use crate::failure::Failure;
 use crate::home;
 use std::process::{Command, Stdio};
@@ -24,23 +25,24 @@ pub fn run_hello(setting: &Setting<'_>) -> Result<Vec<Figure>, Failure> {
     };
     // The first run stores the template.
     timed(&mut ours())?;
-    let python = python::interpreter();
+    let python = Python::fastest(HELLO);
     let bubblewrap = python.as_ref().and(home::on_path("bwrap"));
     let (mut samples, mut native, mut wrapped) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..setting.runs(60) {
         samples.push(timed(&mut ours())?);
         if let Some(python) = &python {
-            native.push(timed(Command::new(python).arg(&file))?);
+            native.push(timed(python.command().arg(&file))?);
         }
         if let (Some(bubblewrap), Some(python)) = (&bubblewrap, &python) {
             let mut command = Command::new(bubblewrap);
             command
                 .args(["--ro-bind", "/", "/", "--unshare-all", "--die-with-parent"])
-                .arg(python)
+                .args(python.words())
                 .arg(&file);
             wrapped.push(timed(&mut command)?);
         }
     }
+    let name = python.as_ref().map(Python::name).unwrap_or_default();
     Ok(vec![
         Figure::new(
             "run: ukernel run hello.py, warm, whole process",
@@ -48,8 +50,8 @@ pub fn run_hello(setting: &Setting<'_>) -> Result<Vec<Figure>, Failure> {
             &samples,
         )
         .goals(40.0, 60.0)
-        .against("python3", &native)
-        .against("bubblewrap", &wrapped),
+        .against(&name, &native)
+        .against(format!("bubblewrap with {name}"), &wrapped),
     ])
 }
 

@@ -25,9 +25,14 @@ const CYCLES: usize = 1000;
 /// think for longer.
 const REST: Duration = Duration::from_millis(40);
 
+/// A pool that has started no blank process for so long has all it wants.
+const FILLED: Duration = Duration::from_millis(500);
+
 /// A session manager in this process, on a folder of its own.
 struct Bench {
     manager: SessionManager,
+    /// Blank processes there are when the pool has nothing to do.
+    blank: usize,
     folder: TempDir,
     runtime: tokio::runtime::Runtime,
 }
@@ -48,8 +53,10 @@ impl Bench {
             .enable_all()
             .build()
             .map_err(host)?;
+        let blank = runtime.block_on(full(&manager));
         Ok(Self {
             manager,
+            blank,
             folder,
             runtime,
         })
@@ -64,7 +71,10 @@ impl Bench {
         loop {
             tokio::time::sleep(REST).await;
             let metrics = self.manager.pool_metrics();
-            if metrics.ready >= metrics.target && metrics.blank >= 8 && metrics.cleanup_queue == 0 {
+            if metrics.ready >= metrics.target
+                && metrics.blank >= self.blank
+                && metrics.cleanup_queue == 0
+            {
                 return;
             }
         }
@@ -72,6 +82,19 @@ impl Bench {
 
     fn stop(self) {
         self.run(self.manager.stop());
+    }
+}
+
+/// Waits until the pool has started all that it keeps ready. The number of blank processes then.
+async fn full(manager: &SessionManager) -> usize {
+    let mut blank = 0;
+    loop {
+        tokio::time::sleep(FILLED).await;
+        let metrics = manager.pool_metrics();
+        if metrics.ready >= metrics.target && metrics.blank > 0 && metrics.blank == blank {
+            return blank;
+        }
+        blank = metrics.blank;
     }
 }
 
@@ -140,7 +163,7 @@ async fn allocate(setting: &Setting<'_>, bench: &Bench) -> Result<Figure, Failur
 
 async fn execute(setting: &Setting<'_>, bench: &Bench) -> Result<Vec<Figure>, Failure> {
     let session = create(&bench.manager).await?;
-    let mut python = PythonProcess::start()?;
+    let mut python = PythonProcess::start("print(1)")?;
     let (mut apart, mut reference, mut in_a_row) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..setting.runs(300) {
         tokio::time::sleep(REST).await;
@@ -149,7 +172,7 @@ async fn execute(setting: &Setting<'_>, bench: &Bench) -> Result<Vec<Figure>, Fa
         apart.push(ms_since(began));
         if let Some(python) = &mut python {
             let began = Instant::now();
-            python.round_trip("print(1)")?;
+            python.round_trip("print(1)", "1\n".len())?;
             reference.push(ms_since(began));
         }
     }
@@ -159,10 +182,11 @@ async fn execute(setting: &Setting<'_>, bench: &Bench) -> Result<Vec<Figure>, Fa
         in_a_row.push(ms_since(began));
     }
     bench.manager.destroy(&session).await?;
+    let reference_name = python.as_ref().map_or("", PythonProcess::name);
     Ok(vec![
         Figure::new("sandbox: print(1), checkpoint written behind", "ms", &apart)
             .goals(None, 2.0)
-            .against("python3 process on pipes", &reference),
+            .against(reference_name, &reference),
         Figure::new(
             "sandbox: print(1), waiting for the checkpoint",
             "ms",

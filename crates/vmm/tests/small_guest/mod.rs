@@ -101,6 +101,68 @@ guest!(
     "ud2",
 );
 
+// Touches RAM far from where it was loaded, a different 32 MiB each time.
+guest!(
+    reach_far,
+    guest_far_start,
+    guest_far_end,
+    "mov dword ptr [0x2345678], 0x11111111",
+    "cmp dword ptr [0x2345678], 0x11111111",
+    "jne 2f",
+    "cmp dword ptr [0x4345678], 0", // a read comes first
+    "jne 2f",
+    "lock add dword ptr [0x4345678], 5",
+    "cmp dword ptr [0x4345678], 5",
+    "jne 2f",
+    "mov edi, 0x5fffff0", // a string store that crosses a border
+    "mov ecx, 8",
+    "mov eax, 0x22222222",
+    "rep stosd",
+    "cmp dword ptr [0x600000c], 0x22222222",
+    "jne 2f",
+    "cmp dword ptr [0x6000010], 0",
+    "jne 2f",
+    "mov dword ptr [0x7fffffe], 0x33333333", // one store that crosses a border
+    "cmp dword ptr [0x7fffffe], 0x33333333",
+    "jne 2f",
+    "cmp word ptr [0x8000000], 0x3333",
+    "jne 2f",
+    "mov esp, 0xa345678",
+    "push 0x44444444",
+    "pop eax",
+    "cmp eax, 0x44444444",
+    "jne 2f",
+    "cmp dword ptr [0xa345674], 0x44444444",
+    "jne 2f",
+    "mov edx, 0x608",
+    "mov eax, 0", // Shutdown
+    "out dx, eax",
+    "2: mov edx, 0x608",
+    "mov eax, 77",
+    "out dx, eax",
+);
+
+// Touches RAM far from where it was loaded with an instruction that KVM does not decode.
+guest!(
+    reach_far_with_sse,
+    guest_sse_start,
+    guest_sse_end,
+    "mov eax, cr4",
+    "or eax, 0x200", // OSFXSR
+    "mov cr4, eax",
+    "mov dword ptr [0x300000], 0x55555555",
+    "movss xmm0, dword ptr [0x300000]",
+    "movss dword ptr [0x2345678], xmm0",
+    "cmp dword ptr [0x2345678], 0x55555555",
+    "jne 2f",
+    "mov edx, 0x608",
+    "mov eax, 0", // Shutdown
+    "out dx, eax",
+    "2: mov edx, 0x608",
+    "mov eax, 77",
+    "out dx, eax",
+);
+
 /// Brings up the device with the tx queue's rings at 0x304000, then sends the chain that
 /// `$descriptor` wrote there.
 macro_rules! hostile_guest {
