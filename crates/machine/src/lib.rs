@@ -13,11 +13,11 @@ mod backend;
 pub mod calls;
 mod channel;
 mod error;
+pub mod file;
 pub mod firecracker;
 mod greeting;
 pub mod guest;
 pub mod kvm;
-mod overwrite;
 pub mod probe;
 mod spares;
 

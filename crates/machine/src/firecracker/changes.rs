@@ -10,7 +10,7 @@
 //! ```
 
 use super::unnamed;
-use crate::{MachineError, Result, overwrite};
+use crate::{MachineError, Result, file};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -50,7 +50,7 @@ impl Changes {
     pub(super) fn read(template: Arc<File>, path: &Path, run_dir: &Path) -> Result<(Self, File)> {
         let failed =
             |error| MachineError::io(format!("copying memory in {}", run_dir.display()), error);
-        let mut difference = File::open(path)
+        let mut difference = file::open(path)
             .map_err(|error| MachineError::io(format!("opening {}", path.display()), error))?;
         let memory = tempfile::tempfile_in(run_dir).map_err(failed)?;
         sparse::copy(&template, &memory).map_err(failed)?;
@@ -109,10 +109,11 @@ impl Changes {
 
     /// Writes down what differs from the template.
     pub(super) fn write(&self, path: &Path) -> Result<()> {
-        let mut file = overwrite::open(path)?;
+        let failed = |error| MachineError::io(format!("writing {}", path.display()), error);
+        let mut file = file::overwrite(path).map_err(failed)?;
         let memory = self.memory.as_ref().unwrap_or(&self.template);
         diff::write_from_file(&self.template, memory, &self.written, &mut file)?;
-        overwrite::cut(&mut file, path)
+        file::cut(&mut file).map_err(failed)
     }
 }
 

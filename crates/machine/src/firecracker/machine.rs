@@ -7,7 +7,7 @@ use super::{Shared, api_path, memory, unnamed};
 use crate::greeting::Greeting;
 use crate::{
     Channel, Ending, Limits, Machine, MachineError, MachineSpec, MachineStats, Result, Template,
-    overwrite,
+    file,
 };
 use serde_json::json;
 use std::fs::File;
@@ -219,10 +219,12 @@ impl Machine for FirecrackerMachine {
         let changes = self.changes.insert(changes);
         let mut state = taken?;
         changes.write(&folder.join(PAGES_FILE))?;
-        let path = folder.join(STATE_FILE);
-        let mut file = overwrite::open(&path)?;
-        std::io::copy(&mut state, &mut file).map_err(failed)?;
-        overwrite::cut(&mut file, &path)
+        file::overwrite(&folder.join(STATE_FILE))
+            .and_then(|mut file| {
+                std::io::copy(&mut state, &mut file)?;
+                file::cut(&mut file)
+            })
+            .map_err(failed)
     }
 
     fn into_template(mut self: Box<Self>) -> Result<Box<dyn Template>> {

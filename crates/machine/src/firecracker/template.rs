@@ -4,7 +4,7 @@ use super::changes::Changes;
 use super::dig::dig;
 use super::machine::FirecrackerMachine;
 use super::{Shared, unnamed};
-use crate::{Limits, Machine, MachineError, Result, Template};
+use crate::{Limits, Machine, MachineError, Result, Template, file};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -132,11 +132,14 @@ impl Template for FirecrackerTemplate {
     }
 
     fn restore(&self, folder: &Path, limits: Limits) -> Result<Box<dyn Machine>> {
-        let (path, state) = (folder.join(PAGES_FILE), folder.join(STATE_FILE));
+        let (pages, state) = (folder.join(PAGES_FILE), folder.join(STATE_FILE));
+        // Firecracker, which opens what it is named, gets the file opened here.
+        let state = file::open(&state)
+            .map_err(|error| MachineError::io(format!("opening {}", state.display()), error))?;
         let template = Arc::clone(&self.memory);
-        let (changes, memory) = Changes::read(template, &path, &self.shared.run_dir)?;
-        let path = unnamed::path(&memory);
-        let machine = FirecrackerMachine::load(&self.shared, &state, &path, changes, limits)?;
+        let (changes, memory) = Changes::read(template, &pages, &self.shared.run_dir)?;
+        let (state, memory) = (unnamed::path(&state), unnamed::path(&memory));
+        let machine = FirecrackerMachine::load(&self.shared, &state, &memory, changes, limits)?;
         Ok(Box::new(machine))
     }
 

@@ -6,7 +6,7 @@ use crate::greeting::Greeting;
 use crate::spares::Spares;
 use crate::{
     Backend, BackendKind, Channel, Ending, Machine, MachineError, MachineSpec, MachineStats,
-    Result, Template, overwrite,
+    Result, Template, file,
 };
 use std::fs::File;
 use std::io::Write;
@@ -192,19 +192,27 @@ impl Machine for KvmMachine {
         if self.image.is_some() {
             return Err(MachineError::NOT_FORKED);
         }
-        let path = folder.join(template::PAGES_FILE);
-        let mut pages = overwrite::open(&path)?;
+        let (pages_path, state_path) = (
+            folder.join(template::PAGES_FILE),
+            folder.join(template::STATE_FILE),
+        );
+        let failed = |path: &Path| {
+            let what = format!("writing {}", path.display());
+            |error| MachineError::io(what, error)
+        };
+        let mut pages = file::overwrite(&pages_path).map_err(failed(&pages_path))?;
         self.process.pause()?;
         let taken = self.process.snapshot(Some(&pages));
         self.process.resume()?;
         let state = taken?.state;
         // The VM's process has moved the position both have.
-        overwrite::cut(&mut pages, &path)?;
-        let path = folder.join(template::STATE_FILE);
-        let mut file = overwrite::open(&path)?;
-        file.write_all(&state)
-            .map_err(|error| MachineError::io(format!("writing {}", path.display()), error))?;
-        overwrite::cut(&mut file, &path)
+        file::cut(&mut pages).map_err(failed(&pages_path))?;
+        file::overwrite(&state_path)
+            .and_then(|mut file| {
+                file.write_all(&state)?;
+                file::cut(&mut file)
+            })
+            .map_err(failed(&state_path))
     }
 
     fn into_template(mut self: Box<Self>) -> Result<Box<dyn Template>> {

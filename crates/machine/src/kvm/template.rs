@@ -2,7 +2,7 @@
 
 use super::{KvmMachine, Shared, create, greeted_pair, open};
 use crate::greeting::Greeting;
-use crate::{Limits, Machine, MachineError, Result, Template};
+use crate::{Limits, Machine, MachineError, Result, Template, file};
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,6 +16,9 @@ pub(super) const STATE_FILE: &str = "state";
 pub(super) const PAGES_FILE: &str = "pages";
 /// Pages a fork needs first.
 const WORKING_SET_FILE: &str = "working-set";
+
+/// Largest file that is read whole. States and working sets are far smaller.
+const MAX_FILE_BYTES: usize = 16 << 20;
 
 #[derive(Debug)]
 pub(super) struct KvmTemplate {
@@ -78,7 +81,9 @@ impl Template for KvmTemplate {
     }
 
     fn restore(&self, folder: &Path, limits: Limits) -> Result<Box<dyn Machine>> {
-        let pages = open(&folder.join(PAGES_FILE))?;
+        let path = folder.join(PAGES_FILE);
+        let pages = file::open(&path)
+            .map_err(|error| MachineError::io(format!("opening {}", path.display()), error))?;
         let state = read(folder, STATE_FILE)?;
         Ok(Box::new(self.start(limits, Some((&pages, &state)))?))
     }
@@ -113,7 +118,7 @@ impl Template for KvmTemplate {
 
 fn read(folder: &Path, name: &str) -> Result<Vec<u8>> {
     let path = folder.join(name);
-    std::fs::read(&path)
+    file::read(&path, MAX_FILE_BYTES)
         .map_err(|error| MachineError::io(format!("reading {}", path.display()), error))
 }
 

@@ -10,17 +10,17 @@
 use super::stored::Seal;
 use crate::{Result, SandboxError, SessionId, SessionName, SnapshotId, SnapshotName};
 use serde::{Deserialize, Serialize};
-use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use ukernel_machine::file;
 
 /// Version of the record.
 pub(super) const VERSION: u32 = 1;
 
 const FILE: &str = "session.json";
 /// A record is small; what is larger is none.
-const MAX_BYTES: u64 = 1 << 20;
+const MAX_BYTES: usize = 1 << 20;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Record {
@@ -85,14 +85,8 @@ impl Record {
             what: "the record of the session".to_owned(),
             cause,
         };
-        let path = folder.join(FILE);
-        let length = fs::metadata(&path)
-            .map_err(|error| damaged(error.to_string()))?
-            .len();
-        if length > MAX_BYTES {
-            return Err(damaged("it is too large".to_owned()));
-        }
-        let bytes = fs::read(&path).map_err(|error| damaged(error.to_string()))?;
+        let bytes = file::read(&folder.join(FILE), MAX_BYTES)
+            .map_err(|error| damaged(error.to_string()))?;
         let record: Self =
             serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
         if record.version != VERSION {

@@ -32,6 +32,9 @@ pub(super) fn recover(
         owner: record.map(|record| record.owner),
         reason,
     };
+    if !stored::is_folder(folder) {
+        return Err(lost(None, "it is not a folder".to_owned()));
+    }
     let mut record = Record::load(folder).map_err(|error| lost(None, error.to_string()))?;
     let refuse = |record: &Record, reason: String| Err(lost(Some(record), reason));
     if record.id.to_string() != id {
@@ -114,11 +117,10 @@ fn sweep(folder: &Path, record: &Record) -> Result<()> {
         let entry = entry.map_err(failed)?;
         let name = entry.file_name().to_string_lossy().into_owned();
         let is_stale = name.starts_with(stored::UNFINISHED)
+            || name.starts_with(".tmp")
             || (name.starts_with("checkpoint-") && Some(name.as_str()) != checkpoint);
         if is_stale {
             stored::remove(&entry.path()).map_err(failed)?;
-        } else if name.starts_with(".tmp") {
-            fs::remove_file(entry.path()).map_err(failed)?;
         }
     }
     Ok(())

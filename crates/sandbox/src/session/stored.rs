@@ -1,8 +1,8 @@
 //! A state of a VM on disk: a folder a machine wrote, and the digest of its files.
 //!
-//! Folders never change while they have their name, so forks share them by hard links; the
-//! files of one that nobody needs or shares any more are written over. They are not forced to the disk: they survive the end of any process, and after a loss of power
-//! the digest tells what was lost.
+//! Folders never change while they have their name, so forks share them by hard links; the files
+//! of one that nobody needs or shares any more are written over. They are not forced to the disk:
+//! they survive the end of any process, and after a loss of power the digest tells what was lost.
 
 use crate::{Result, SandboxError};
 use serde::{Deserialize, Serialize};
@@ -10,6 +10,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use ukernel_machine::file;
 
 /// Most files a backend writes for one state.
 const MAX_FILES: usize = 8;
@@ -61,13 +62,13 @@ impl Seal {
         let mut stamps = Vec::new();
         for path in files_of(folder).map_err(failed)? {
             let name = path.file_name().unwrap_or_default();
-            let metadata = fs::metadata(&path).map_err(failed)?;
+            let file = file::open(&path).map_err(failed)?;
+            let metadata = file.metadata().map_err(failed)?;
             let length = metadata.len();
             stamps.push(Stamp::of(&metadata));
             hasher.update(&(name.len() as u64).to_le_bytes());
             hasher.update(name.as_encoded_bytes());
             hasher.update(&length.to_le_bytes());
-            let file = fs::File::open(&path).map_err(failed)?;
             hasher.update_reader(file).map_err(failed)?;
             bytes += length;
         }
@@ -83,7 +84,7 @@ impl Seal {
         let stamps = || -> io::Result<Vec<Stamp>> {
             let files = files_of(folder)?.into_iter();
             files
-                .map(|path| Ok(Stamp::of(&fs::metadata(path)?)))
+                .map(|path| Ok(Stamp::of(&fs::symlink_metadata(path)?)))
                 .collect()
         };
         !self.stamps.is_empty() && stamps().is_ok_and(|stamps| stamps == self.stamps)
@@ -109,6 +110,9 @@ impl Seal {
 
 /// The files of a state, in the order of their names.
 fn files_of(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    if !is_folder(folder) {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
     let mut paths: Vec<PathBuf> = fs::read_dir(folder)?
         .take(MAX_FILES)
         .map(|entry| entry.map(|entry| entry.path()))
@@ -124,9 +128,10 @@ pub(super) fn write_whole(folder: &Path, write: impl FnOnce(&Path) -> Result<()>
     let failed =
         |error: io::Error| SandboxError::io(format!("writing {}", folder.display()), error);
     let unfinished = beside(folder);
-    match fs::create_dir(&unfinished) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
-        _ => {}
+    if !is_folder(&unfinished) {
+        remove(&unfinished)
+            .and_then(|()| fs::create_dir(&unfinished))
+            .map_err(failed)?;
     }
     let written = write(&unfinished).and_then(|()| {
         let seal = Seal::of(&unfinished)?;
@@ -150,6 +155,9 @@ pub(super) fn retire(folder: &Path) -> io::Result<()> {
 }
 
 fn is_spare(folder: &Path) -> io::Result<bool> {
+    if !is_folder(folder) {
+        return Ok(false);
+    }
     let mut bytes = 0;
     for entry in fs::read_dir(folder)? {
         let metadata = entry?.metadata()?;
@@ -184,7 +192,9 @@ pub(super) fn link(source: &Path, target: &Path) -> Result<()> {
             let from = entry?.path();
             let to = unfinished.path().join(from.file_name().unwrap_or_default());
             // File systems without hard links get a copy.
-            fs::hard_link(&from, &to).or_else(|_| fs::copy(&from, &to).map(|_| ()))?;
+            fs::hard_link(&from, &to).or_else(|_| {
+                io::copy(&mut file::open(&from)?, &mut file::overwrite(&to)?).map(|_| ())
+            })?;
         }
         rename_over(unfinished.path(), target)?;
         // It has another name now.
@@ -194,12 +204,21 @@ pub(super) fn link(source: &Path, target: &Path) -> Result<()> {
     copy().map_err(|error| SandboxError::io(format!("copying {}", source.display()), error))
 }
 
-/// Removes a folder, if it is there.
+/// Removes a folder, or what stands in its place, if anything does.
 pub(super) fn remove(folder: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(folder) {
+    let removed = match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => fs::remove_file(folder),
+        other => other,
+    };
+    match removed {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
     }
+}
+
+/// Whether this is a folder, and no link to one.
+pub(super) fn is_folder(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir())
 }
 
 #[cfg(test)]
@@ -233,6 +252,53 @@ mod tests {
         }
         fs::remove_file(folder.join("pages")).expect("removed");
         assert!(seal.check(&folder, "it").is_err());
+    }
+
+    #[test]
+    fn what_is_no_file_is_damage() {
+        let root = tempfile::tempdir().expect("a folder");
+        let (folder, seal) = stored(root.path());
+        let pages = folder.join("pages");
+        let elsewhere = root.path().join("elsewhere");
+        fs::rename(&pages, &elsewhere).expect("moved");
+        let refused = |kind: &str| {
+            let checked = seal.check(&folder, "it");
+            assert!(matches!(checked, Err(SandboxError::Damaged { .. })), "{kind}");
+            remove(&pages).expect("removed");
+        };
+        std::os::unix::fs::symlink(&elsewhere, &pages).expect("linked");
+        refused("a link to the very file");
+        pipe(&pages);
+        refused("a pipe");
+        let _socket = std::os::unix::net::UnixListener::bind(&pages).expect("a socket");
+        refused("a socket");
+        fs::create_dir(&pages).expect("made");
+        refused("a folder");
+        fs::rename(&elsewhere, &pages).expect("moved");
+        seal.check(&folder, "it").expect("whole");
+        fs::rename(&folder, &elsewhere).expect("moved");
+        std::os::unix::fs::symlink(&elsewhere, &folder).expect("linked");
+        assert!(seal.check(&folder, "it").is_err(), "a link to the very folder");
+    }
+
+    #[test]
+    fn nothing_is_written_through_a_link() {
+        let root = tempfile::tempdir().expect("a folder");
+        let elsewhere = root.path().join("elsewhere");
+        fs::create_dir(&elsewhere).expect("made");
+        let unfinished = root.path().join(UNFINISHED);
+        std::os::unix::fs::symlink(&elsewhere, &unfinished).expect("linked");
+        let (folder, seal) = stored(root.path());
+        seal.check(&folder, "it").expect("whole");
+        assert_eq!(fs::read_dir(&elsewhere).expect("a folder").count(), 0);
+        pipe(&unfinished);
+        let (folder, seal) = stored(root.path());
+        seal.check(&folder, "it").expect("whole");
+    }
+
+    fn pipe(path: &Path) {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a pipe");
     }
 
     #[test]

@@ -5,10 +5,10 @@ use crate::ground::{
     Ground, OWNER, config, create, eventually, kill, run, signal, start_endless, try_run, value,
 };
 use rustix::process::Signal;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
-use ukernel_sandbox::session::Create;
+use ukernel_sandbox::session::{Create, Session};
 use ukernel_sandbox::{ExecutionEnvironment, SandboxError};
 
 pub const BEHAVIOURS: &[Behaviour] = &[
@@ -19,6 +19,7 @@ pub const BEHAVIOURS: &[Behaviour] = &[
     ("faults::destroy_during_a_snapshot", destroy_snapshot),
     ("faults::everything_at_once", at_once),
     ("faults::a_full_disk", full_disk),
+    ("faults::a_pipe_where_a_file_was", pipes),
 ];
 
 fn killed_running(ground: &Ground) {
@@ -217,6 +218,76 @@ fn full_disk(ground: &Ground) {
             .expect("a session");
         manager.stop().await;
     });
+}
+
+/// A pipe nobody writes to holds up nothing: not a command, not a restart.
+fn pipes(ground: &Ground) {
+    let manager = ground.manager();
+    ground.run(async {
+        let lab = create(&manager, "lab").await;
+        let folder = folder_of(ground, &lab);
+        for number in 1..=2 {
+            run(&lab, &format!("x = {number}")).await;
+            lab.checkpoint().await.expect("written");
+        }
+        // Where the next checkpoint is written.
+        for file in files(&folder.join(".unfinished-")) {
+            replace_by_pipe(&file);
+        }
+        soon(run(&lab, "x = 3")).await;
+        soon(run(&lab, "x = 4")).await;
+        lab.checkpoint().await.expect("written");
+        for file in files(&folder.join("checkpoint-4")) {
+            replace_by_pipe(&file);
+        }
+        kill(lab.info().process.expect("a VM")).await;
+        let refused = soon(try_run(&lab, "x")).await;
+        assert!(
+            matches!(refused, Err(SandboxError::Damaged { .. })),
+            "{refused:?}"
+        );
+        for file in ["session.json", "journal.jsonl"] {
+            let session = create(&manager, file).await;
+            run(&session, "x = 1").await;
+            session.checkpoint().await.expect("written");
+        }
+        let named = |name| manager.find(OWNER, name).expect("there");
+        let sessions = ["session.json", "journal.jsonl"].map(named);
+        manager.stop().await;
+        for (session, file) in sessions.iter().zip(["session.json", "journal.jsonl"]) {
+            replace_by_pipe(&folder_of(ground, session).join(file));
+        }
+    });
+    let manager = ground.manager();
+    let lost: Vec<_> = manager.lost(OWNER).into_iter().map(|lost| lost.reason).collect();
+    assert_eq!(lost.len(), 3, "{lost:?}");
+    assert!(
+        lost.iter().all(|reason| reason.contains("not a regular file")),
+        "{lost:?}"
+    );
+    ground.run(manager.stop());
+}
+
+async fn soon<F: Future>(future: F) -> F::Output {
+    let limit = Duration::from_secs(60);
+    tokio::time::timeout(limit, future).await.expect("it waits for nothing")
+}
+
+fn folder_of(ground: &Ground, session: &Session) -> PathBuf {
+    ground.sessions_folder().join(session.id().to_string())
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("a folder");
+    let files: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    assert!(!files.is_empty(), "{}", folder.display());
+    files
+}
+
+fn replace_by_pipe(path: &Path) {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    std::fs::remove_file(path).expect("removed");
+    mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a pipe");
 }
 
 /// Everything there is under a folder.
