@@ -18,6 +18,7 @@ mod rlm;
 mod run;
 mod session;
 mod settings;
+mod target;
 mod trace;
 
 use clap::Parser;

@@ -194,7 +194,10 @@ fn commands() {
         "'a\\nb\\n'\n"
     );
     assert_eq!(desk.says(&["get", "lab", "/first", "-"]), "a\nb\n");
-    desk.says(&["get", "lab", "/first", host]);
+    let kept = desk.session(&["get", "lab", "/first", host]).expect(2);
+    assert!(kept.stderr.contains("--force"), "{}", kept.stderr);
+    assert_eq!(fs::read_to_string(&file).expect("read"), "b 2\na 1\n");
+    desk.says(&["get", "lab", "/first", host, "--force"]);
     assert_eq!(fs::read_to_string(&file).expect("read"), "a\nb\n");
     desk.session(&["bash", "lab", "exit 7"]).expect(7);
     let absent = desk.session(&["bash", "lab", "curl x"]).expect(127);
