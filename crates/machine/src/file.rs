@@ -2,12 +2,12 @@
 //!
 //! Something else may stand where a file of ours should be: a pipe, whose opening would wait for
 //! ever, or a link to a file elsewhere. Everything here opens a regular file at exactly that path
-//! or fails at once with [`NotAFile`].
+//! or fails at once with [`NotAFile`]. What is made here is for its owner alone.
 
 use rustix::fs::OFlags;
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Error, ErrorKind, Read, Result, Seek};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 /// What stands at a path is a link, a folder, a pipe, a socket or a device.
@@ -66,10 +66,21 @@ pub fn cut(file: &mut File) -> Result<()> {
     file.set_len(end)
 }
 
+/// Makes a folder and those above it that are missing.
+///
+/// # Errors
+/// Those of mkdir(2).
+pub fn make_folder(path: &Path) -> Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
 fn regular(path: &Path, options: &mut OpenOptions) -> Result<File> {
     // Without NONBLOCK the opening of a pipe waits for its other end.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let opened = options.custom_flags(flags.bits().cast_signed()).open(path);
+    let opened = options
+        .mode(0o600)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path);
     let file = match opened {
         Ok(file) => file,
         // What open(2) says of links, folders, and pipes and sockets nobody reads.

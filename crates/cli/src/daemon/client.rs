@@ -7,7 +7,6 @@ use crate::engine::Engine;
 use crate::failure::Failure;
 use rustix::event::{PollFd, PollFlags, poll};
 use serde_json::Value;
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
@@ -161,7 +160,7 @@ fn start(place: &Place) -> Result<UnixStream, Failure> {
         )
     };
     place.make().map_err(failed)?;
-    let log = File::create(place.log()).map_err(failed)?;
+    let log = place.begin_log().map_err(failed)?;
     let program = std::env::current_exe().map_err(failed)?;
     let spawn = || -> io::Result<std::process::Child> {
         Command::new(&program)

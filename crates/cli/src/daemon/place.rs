@@ -2,10 +2,11 @@
 
 use crate::failure::Failure;
 use crate::home;
-use std::fs::{DirBuilder, File, Permissions};
+use std::fs::{File, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use ukernel_machine::file;
 
 /// Longest path of a socket: `sun_path` of unix(7), with its end.
 const MAX_SOCKET_PATH: usize = 107;
@@ -32,10 +33,7 @@ impl Place {
 
     /// Makes the folder, for its owner alone.
     pub fn make(&self) -> io::Result<()> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.folder)?;
+        file::make_folder(&self.folder)?;
         std::fs::set_permissions(&self.folder, Permissions::from_mode(0o700))
     }
 
@@ -44,8 +42,14 @@ impl Place {
         self.folder.join("socket")
     }
 
-    /// What a daemon started on demand says.
-    pub fn log(&self) -> PathBuf {
+    /// A new log, for what a daemon started on demand says.
+    pub fn begin_log(&self) -> io::Result<File> {
+        let log = file::overwrite(&self.log())?;
+        log.set_len(0)?;
+        Ok(log)
+    }
+
+    fn log(&self) -> PathBuf {
         self.folder.join("log")
     }
 
@@ -56,11 +60,7 @@ impl Place {
 
     /// Takes the place: `None` if another daemon has it. Held until the file is dropped.
     pub fn lock(&self) -> io::Result<Option<File>> {
-        let file = File::options()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(self.folder.join("lock"))?;
+        let file = file::overwrite(&self.folder.join("lock"))?;
         match file.try_lock() {
             Ok(()) => Ok(Some(file)),
             Err(std::fs::TryLockError::WouldBlock) => Ok(None),
@@ -76,7 +76,7 @@ impl Place {
 
 fn tail(path: &Path) -> io::Result<String> {
     use std::io::{Read, Seek, SeekFrom};
-    let mut file = File::open(path)?;
+    let mut file = file::open(path)?;
     let length = file.metadata()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(2000)))?;
     let mut bytes = Vec::new();

@@ -4,6 +4,7 @@ use crate::ground::{Behaviour, Ran, children_of, home, ukernel};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::thread;
@@ -20,6 +21,7 @@ pub const BEHAVIOURS: &[Behaviour] = &[
     ("sessions_outlive_the_daemon", restart),
     ("a_killed_daemon_loses_no_session_silently", killed),
     ("many_first_commands_start_one_daemon", one_daemon),
+    ("what_is_kept_is_for_its_owner_alone", private),
 ];
 
 /// A home with a daemon of its own, over the store all tests share.
@@ -386,4 +388,32 @@ fn one_daemon() {
             .expect("JSON");
     assert_eq!(status["process"], desk.daemons()[0]);
     assert_eq!(status["pool"]["allocations"], 6);
+}
+
+fn private() {
+    let desk = Desk::new();
+    desk.says(&["create", "--name", "lab"]);
+    desk.says(&["exec", "lab", "x = 1"]);
+    desk.says(&["snapshot", "lab", "one"]);
+    desk.says(&["exec", "lab", "x = 2"]);
+    desk.says(&["rollback", "lab", "one"]);
+    desk.says(&["fork", "lab"]);
+    desk.says(&["exec", "lab", "x = 3"]);
+    let mut folders = vec![desk.home.path().join("daemon")];
+    let mut kinds = std::collections::BTreeSet::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            let metadata = path.symlink_metadata().expect("there");
+            let mode = metadata.permissions().mode() & 0o7777;
+            assert_eq!(mode & 0o077, 0, "{} {mode:o}", path.display());
+            if metadata.is_dir() {
+                folders.push(path.clone());
+            }
+            kinds.insert(path.file_name().expect("a name").to_owned());
+        }
+    }
+    for kind in ["socket", "lock", "log", "session.json", "journal.jsonl", "pages", "snapshots"] {
+        assert!(kinds.contains(std::ffi::OsStr::new(kind)), "{kind}: {kinds:?}");
+    }
 }

@@ -5,8 +5,8 @@ use super::manager::SessionManager;
 use super::record::{Checkpoint, checkpoint_folder};
 use super::{Session, stored};
 use crate::{Result, SandboxError, SessionId, SessionName, SnapshotId};
-use std::fs;
 use tokio_util::sync::CancellationToken;
+use ukernel_machine::file;
 
 /// Most copies made at once.
 const MAX_FORKS: usize = 64;
@@ -83,7 +83,7 @@ fn begin_copy(root: &std::path::Path, origin: &Origin) -> Result<(SessionId, Opt
         return Ok((id, None));
     };
     let folder = root.join(id.to_string());
-    fs::create_dir_all(&folder)
+    file::make_folder(&folder)
         .map_err(|error| SandboxError::io(format!("making {}", folder.display()), error))?;
     let name = checkpoint_folder(origin.after);
     stored::link(source, &folder.join(&name))?;

@@ -6,6 +6,7 @@ use super::state::State;
 use super::{Session, SnapshotInfo, stored};
 use crate::{Result, SandboxError, SnapshotId, SnapshotName};
 use std::path::PathBuf;
+use ukernel_machine::file;
 
 const FOLDER: &str = "snapshots";
 
@@ -103,7 +104,7 @@ impl State {
         let id = SnapshotId::random();
         if let Some((folder, _)) = &stored {
             let parent = self.folder.join(FOLDER);
-            std::fs::create_dir_all(&parent)
+            file::make_folder(&parent)
                 .map_err(|error| SandboxError::io(format!("making {}", parent.display()), error))?;
             stored::link(folder, &self.snapshot_folder(id))?;
         }

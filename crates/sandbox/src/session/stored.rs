@@ -8,7 +8,7 @@ use crate::{Result, SandboxError};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use ukernel_machine::file;
 
@@ -130,7 +130,7 @@ pub(super) fn write_whole(folder: &Path, write: impl FnOnce(&Path) -> Result<()>
     let unfinished = beside(folder);
     if !is_folder(&unfinished) {
         remove(&unfinished)
-            .and_then(|()| fs::create_dir(&unfinished))
+            .and_then(|()| file::make_folder(&unfinished))
             .map_err(failed)?;
     }
     let written = write(&unfinished).and_then(|()| {
@@ -187,6 +187,7 @@ pub(super) fn link(source: &Path, target: &Path) -> Result<()> {
         let parent = target.parent().unwrap_or(Path::new("."));
         let unfinished = tempfile::Builder::new()
             .prefix(UNFINISHED)
+            .permissions(fs::Permissions::from_mode(0o700))
             .tempdir_in(parent)?;
         for entry in fs::read_dir(source)?.take(MAX_FILES) {
             let from = entry?.path();
