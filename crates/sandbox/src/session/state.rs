@@ -122,15 +122,16 @@ impl State {
             .journal
             .append(&Entry::start(self.record.commands, kind, label));
         let worked = work(&mut vm);
-        self.note_end("ended");
         match worked {
             Ok(_) | Err(MachineError::GuestFile { .. }) => {
                 self.is_dirty = true;
                 self.vm = Some(vm);
+                self.note_end("ended");
             }
             Err(_) => {
                 self.vms.end(vm);
                 self.is_dirty = false;
+                self.note_end("lost");
             }
         }
         Ok(worked?)

@@ -14,6 +14,7 @@ use ukernel_sandbox::{ExecutionEnvironment, SandboxError};
 pub const BEHAVIOURS: &[Behaviour] = &[
     ("faults::a_vm_killed_during_an_execution", killed_running),
     ("faults::a_vm_killed_between_commands", killed_idle),
+    ("faults::a_vm_killed_while_a_file_is_put", killed_putting),
     ("faults::a_runtime_that_traps", trapped),
     ("faults::an_interrupt_that_is_not_heeded", unheeded),
     ("faults::destroy_during_a_snapshot", destroy_snapshot),
@@ -54,6 +55,30 @@ fn killed_idle(ground: &Ground) {
         lab.create_snapshot("here").await.expect("a snapshot");
         kill(lab.info().process.expect("a VM")).await;
         assert_eq!(value(&lab, "x").await, "1", "nothing was lost");
+        manager.stop().await;
+    });
+}
+
+fn killed_putting(ground: &Ground) {
+    let manager = ground.manager();
+    ground.run(async {
+        let lab = create(&manager, "lab").await;
+        run(&lab, "x = 1").await;
+        lab.checkpoint().await.expect("written");
+        let journal = folder_of(ground, &lab).join("journal.jsonl");
+        let last_line = || {
+            let text = std::fs::read_to_string(&journal).expect("a journal");
+            text.lines().last().unwrap_or_default().to_owned()
+        };
+        let vm = lab.info().process.expect("a VM");
+        signal(vm, Signal::STOP);
+        let putter = lab.clone();
+        let putting = tokio::spawn(async move { putter.put_file("/f", vec![0; 1 << 20]).await });
+        eventually("it has begun", || last_line().contains("put")).await;
+        kill(vm).await;
+        putting.await.expect("joined").expect_err("the VM is gone");
+        assert!(last_line().contains("lost"), "{}", last_line());
+        assert_eq!(value(&lab, "x").await, "1");
         manager.stop().await;
     });
 }
