@@ -61,6 +61,7 @@ pub mod serial;
 pub mod snapshot;
 pub mod sparse;
 pub mod speed;
+pub mod tail;
 mod template;
 mod usage;
 pub mod vm;

@@ -26,7 +26,6 @@ mod machine;
 mod memory;
 mod process;
 mod starter;
-mod tail;
 mod template;
 mod unnamed;
 

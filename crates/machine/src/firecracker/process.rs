@@ -2,7 +2,6 @@
 
 use super::Shared;
 use super::ending;
-use super::tail::Tail;
 use crate::{Ending, MachineError, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{
@@ -17,6 +16,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+use ukernel_vmm::tail::Tail;
 
 /// API socket, in the process's folder.
 const API_SOCKET: &str = "api";

@@ -8,10 +8,14 @@ use crate::{Result, VmmError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 /// How long a VM process may take to answer. Generous: hosts are shared.
 const ANSWER: Duration = Duration::from_secs(20);
+
+/// Characters of a process's standard error that are shown.
+const MAX_SHOWN: usize = 1000;
 
 /// How long an exited process may take to be gone.
 const REAP: Duration = Duration::from_secs(20);
@@ -84,17 +88,33 @@ impl VmProcess {
             .child
             .wait()
             .map_err(|error| VmmError::os("waiting for a VM process", error))?;
+        let errors = &mut self.errors;
         Ok(self
             .ending
             .get_or_insert_with(|| Ending {
-                reason: ExitReason::Killed {
-                    signal: status.signal(),
-                    status: status.code(),
-                },
+                reason: unsaid(status, errors.read()),
                 registers: None,
                 serial_tail: Vec::new(),
             })
             .clone())
+    }
+}
+
+/// Why a process ended that did not say so on its control socket: what it wrote to standard error.
+fn unsaid(status: ExitStatus, errors: &[u8]) -> ExitReason {
+    let errors = String::from_utf8_lossy(errors);
+    let lines: Vec<_> = errors.lines().filter(|line| !line.is_empty()).collect();
+    let lines = lines.join("; ");
+    if lines.is_empty() {
+        return ExitReason::Killed {
+            signal: status.signal(),
+            status: status.code(),
+        };
+    }
+    let skipped = lines.chars().count().saturating_sub(MAX_SHOWN);
+    let shown: String = lines.chars().skip(skipped).collect();
+    ExitReason::Vmm {
+        what: format!("{status}: {}", shown.escape_debug()),
     }
 }
 
