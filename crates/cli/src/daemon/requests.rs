@@ -70,6 +70,17 @@ pub async fn answer(
     mouth.say(reply, &[]).await
 }
 
+/// How the daemon is.
+pub fn status(sessions: &SessionManager, owner: u32) -> Value {
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "process": std::process::id(),
+        "pool": sessions.pool_metrics(),
+        "sessions": sessions.list(owner).len(),
+        "lost": sessions.lost(owner).len(),
+    })
+}
+
 /// Requests with one answer.
 async fn simple(
     sessions: &SessionManager,
@@ -146,15 +157,8 @@ async fn simple(
                 json!({ "destroyed": session })
             }
         },
-        Request::Status => json!({
-            "version": env!("CARGO_PKG_VERSION"),
-            "process": std::process::id(),
-            "pool": sessions.pool_metrics(),
-            "sessions": sessions.list(owner).len(),
-            "lost": sessions.lost(owner).len(),
-        }),
         // `answer` and the server have taken these.
-        Request::Exec { .. } | Request::Get { .. } | Request::Stop => Value::Null,
+        Request::Exec { .. } | Request::Get { .. } | Request::Status | Request::Stop => Value::Null,
     })
 }
 

@@ -1,26 +1,33 @@
 //! `ukernel serve`: the daemon.
 
-use super::connection::split;
+use super::connection::{Ears, Mouth, split};
 use super::place::Place;
-use super::protocol::{Reply, Request};
+use super::protocol::{Asked, Reply, Request};
 use super::requests;
 use crate::args::Serve;
 use crate::engine::Engine;
 use crate::failure::Failure;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
+use std::collections::VecDeque;
 use std::fs::Permissions;
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 use ukernel_sandbox::session::{MAX_FILE_BYTES, SessionManager};
 use ukernel_sandbox::vm::VmManager;
 
-/// Clients at once.
-const MAX_CLIENTS: usize = 1024;
+/// Requests answered at once. How the daemon is and its end can be asked for beside them.
+const MAX_REQUESTS: usize = 1024;
+
+/// Clients that have not said yet what they want. One more, and the oldest of them is dropped.
+const MAX_WAITING: usize = 64;
 
 /// How long a daemon nobody asked for by name stays without sessions.
 const IDLE_EXIT: Duration = Duration::from_secs(600);
@@ -37,13 +44,14 @@ pub fn serve(args: &Serve) -> Result<u8, Failure> {
     if args.status {
         return super::client::status(&place, args.json);
     }
-    let host = |error: std::io::Error| {
+    let host = |error: io::Error| {
         Failure::host(
             format!("the daemon cannot start: {error}"),
             "free some space",
         )
     };
     place.make().map_err(host)?;
+    raise_open_files();
     let Some(lock) = place.lock().map_err(host)? else {
         if args.on_demand {
             return Ok(0);
@@ -71,11 +79,22 @@ pub fn serve(args: &Serve) -> Result<u8, Failure> {
     Ok(0)
 }
 
+/// Each VM and each client is some open files: as many as this process may have.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let most = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    // Where it cannot be raised, starting VMs fails sooner and says so.
+    let _ = setrlimit(Resource::Nofile, most);
+}
+
 async fn listen(
     place: &Place,
     sessions: SessionManager,
     idle_exit: Option<Duration>,
-) -> std::io::Result<()> {
+) -> io::Result<()> {
     let path = place.socket();
     // We hold the lock: a socket that is there is a dead daemon's.
     let _ = std::fs::remove_file(&path);
@@ -88,7 +107,8 @@ async fn listen(
         eprintln!("ukernel: session {name} is lost: {}", lost.reason);
     }
     let stop = CancellationToken::new();
-    let places = Arc::new(Semaphore::new(MAX_CLIENTS));
+    let places = Arc::new(Semaphore::new(MAX_REQUESTS));
+    let mut waiting = VecDeque::new();
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -99,7 +119,7 @@ async fn listen(
             accepted = listener.accept() => {
                 used = Instant::now();
                 match accepted {
-                    Ok((stream, _)) => welcome(stream, &sessions, &stop, &places),
+                    Ok((stream, _)) => welcome(stream, &sessions, &stop, &places, &mut waiting),
                     Err(error) => {
                         // Out of handles, most likely: some clients will go.
                         eprintln!("ukernel: accept: {error}");
@@ -111,7 +131,7 @@ async fn listen(
                 let sweeping = sessions.clone();
                 tokio::spawn(async move { sweeping.sweep().await });
                 let owner = rustix::process::getuid().as_raw();
-                let is_used = places.available_permits() < MAX_CLIENTS
+                let is_used = places.available_permits() < MAX_REQUESTS
                     || !sessions.list(owner).is_empty();
                 if is_used {
                     used = Instant::now();
@@ -133,16 +153,14 @@ async fn listen(
     Ok(())
 }
 
+/// Reads what a client wants and has it answered. `waiting` are the clients that are still read.
 fn welcome(
     stream: UnixStream,
     sessions: &SessionManager,
     stop: &CancellationToken,
     places: &Arc<Semaphore>,
+    waiting: &mut VecDeque<AbortHandle>,
 ) {
-    let Ok(place) = Arc::clone(places).try_acquire_owned() else {
-        // Closing it says enough.
-        return;
-    };
     let Ok(peer) = stream.peer_cred() else {
         return;
     };
@@ -151,39 +169,86 @@ fn welcome(
         eprintln!("ukernel: refused user {}", peer.uid());
         return;
     }
-    let (sessions, stop) = (sessions.clone(), stop.clone());
+    waiting.retain(|client| !client.is_finished());
+    if waiting.len() >= MAX_WAITING
+        && let Some(oldest) = waiting.pop_front()
+    {
+        oldest.abort();
+    }
+    let (mut ears, mouth) = split(stream);
+    let head = tokio::spawn(async move { (ears.head().await, ears) });
+    waiting.push_back(head.abort_handle());
+    let client = Client {
+        owner: peer.uid(),
+        sessions: sessions.clone(),
+        stop: stop.clone(),
+        places: Arc::clone(places),
+        mouth,
+    };
     tokio::spawn(async move {
-        let _place = place;
-        // A client that breaks the protocol or goes away has nobody to be told.
-        let _ = attend(stream, peer.uid(), &sessions, &stop).await;
+        // The connection of a client that was dropped is closed.
+        if let Ok((head, ears)) = head.await {
+            // A client that breaks the protocol or goes away has nobody to be told.
+            let _ = client.attend(head, ears).await;
+        }
     });
 }
 
-async fn attend(
-    stream: UnixStream,
+/// A client that is answered.
+struct Client {
     owner: u32,
-    sessions: &SessionManager,
-    stop: &CancellationToken,
-) -> std::io::Result<()> {
-    let (mut ears, mut mouth) = split(stream);
-    let (asked, body) = match ears.request(MAX_FILE_BYTES).await {
-        Ok(request) => request,
-        Err(error) => {
-            let reply = Reply::Failed {
-                kind: "bad_request".to_owned(),
-                message: format!("the request cannot be read: {error}"),
-                hint: None,
-                exit_code: crate::failure::USAGE,
-            };
-            return mouth.say(reply, &[]).await;
+    sessions: SessionManager,
+    stop: CancellationToken,
+    places: Arc<Semaphore>,
+    mouth: Mouth,
+}
+
+impl Client {
+    async fn attend(mut self, head: io::Result<Asked>, mut ears: Ears) -> io::Result<()> {
+        let asked = match head {
+            Ok(asked) => asked,
+            Err(error) => return self.refuse_unreadable(&error).await,
+        };
+        match asked.request {
+            Request::Stop => {
+                let value = json!({ "process": std::process::id() });
+                self.mouth.say(Reply::Done { value }, &[]).await?;
+                self.stop.cancel();
+                // Open until the process ends: that is how the client knows.
+                std::future::pending().await
+            }
+            Request::Status => {
+                let value = requests::status(&self.sessions, self.owner);
+                self.mouth.say(Reply::Done { value }, &[]).await
+            }
+            request => {
+                let Ok(_place) = Arc::clone(&self.places).try_acquire_owned() else {
+                    let message = format!("{MAX_REQUESTS} requests are being answered");
+                    let hint = "try again when some have ended";
+                    return self.refuse("busy", message, Some(hint)).await;
+                };
+                let body = match ears.body(asked.body, MAX_FILE_BYTES).await {
+                    Ok(body) => body,
+                    Err(error) => return self.refuse_unreadable(&error).await,
+                };
+                let (sessions, mouth) = (&self.sessions, &mut self.mouth);
+                requests::answer(sessions, self.owner, request, body, &mut ears, mouth).await
+            }
         }
-    };
-    if asked.request == Request::Stop {
-        let value = json!({ "process": std::process::id() });
-        mouth.say(Reply::Done { value }, &[]).await?;
-        stop.cancel();
-        // Open until the process ends: that is how the client knows.
-        std::future::pending::<()>().await;
     }
-    requests::answer(sessions, owner, asked.request, body, &mut ears, &mut mouth).await
+
+    async fn refuse_unreadable(&mut self, error: &io::Error) -> io::Result<()> {
+        let message = format!("the request cannot be read: {error}");
+        self.refuse("bad_request", message, None).await
+    }
+
+    async fn refuse(&mut self, kind: &str, message: String, hint: Option<&str>) -> io::Result<()> {
+        let reply = Reply::Failed {
+            kind: kind.to_owned(),
+            message,
+            hint: hint.map(ToOwned::to_owned),
+            exit_code: crate::failure::USAGE,
+        };
+        self.mouth.say(reply, &[]).await
+    }
 }

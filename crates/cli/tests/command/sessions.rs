@@ -1,10 +1,11 @@
 //! Sessions and the daemon that keeps them.
 
 use crate::ground::{Behaviour, Ran, children_of, home, ukernel};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::thread;
@@ -22,6 +23,7 @@ pub const BEHAVIOURS: &[Behaviour] = &[
     ("a_killed_daemon_loses_no_session_silently", killed),
     ("many_first_commands_start_one_daemon", one_daemon),
     ("what_is_kept_is_for_its_owner_alone", private),
+    ("clients_that_say_nothing_shut_nobody_out", idle_clients),
 ];
 
 /// A home with a daemon of its own, over the store all tests share.
@@ -419,4 +421,25 @@ fn private() {
     for kind in ["socket", "lock", "log", "session.json", "journal.jsonl", "pages", "snapshots"] {
         assert!(kinds.contains(std::ffi::OsStr::new(kind)), "{kind}: {kinds:?}");
     }
+}
+
+fn idle_clients() {
+    let files = getrlimit(Resource::Nofile);
+    let wanted = Rlimit {
+        current: files.maximum,
+        ..files
+    };
+    setrlimit(Resource::Nofile, wanted).expect("as many files as this process may have");
+    let desk = Desk::new();
+    desk.says(&["create", "--name", "lab"]);
+    let socket = desk.home.path().join("daemon/socket");
+    let idle: Vec<UnixStream> = (0..1100)
+        .map(|_| UnixStream::connect(&socket).expect("connected"))
+        .collect();
+    let began = Instant::now();
+    let asked = ukernel(desk.home.path(), &["serve", "--status"]).output();
+    Ran::from(asked.expect("it starts")).expect(0);
+    assert_eq!(desk.says(&["exec", "lab", "6 * 7"]), "42\n");
+    assert!(began.elapsed() < Duration::from_secs(8), "none was waited for");
+    drop(idle);
 }
