@@ -84,6 +84,7 @@ impl Engine {
     /// # Errors
     /// [`SandboxError::Image`].
     pub fn spec(&self, memory_mib: u32, progress: &dyn Progress) -> Result<MachineSpec> {
+        self.images.announce(progress);
         Ok(MachineSpec {
             kernel: self.images.kernel(progress)?.path,
             image: self.images.python(progress)?.path,
@@ -97,6 +98,7 @@ impl Engine {
     /// # Errors
     /// [`SandboxError::Image`], [`SandboxError::Machine`], [`SandboxError::Template`].
     pub fn template(&self, memory_mib: u32, progress: &dyn Progress) -> Result<StoredTemplate> {
+        self.images.announce(progress);
         let kernel = self.images.kernel(progress)?;
         let image = self.images.python(progress)?;
         let key = Key::of([
