@@ -2,8 +2,7 @@
 
 use crate::args::{Execution, GuestArg, Json, Session};
 use crate::cancel::Cancel;
-use crate::daemon::client::ask;
-use crate::daemon::protocol::Request;
+use crate::daemon::ask;
 use crate::failure::{Failure, INTERRUPTED, WORKLOAD};
 use crate::run::print_json;
 use crate::target;
@@ -11,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::io::{self, Read, Write};
 use std::path::Path;
+use ukernel_daemon::protocol::Request;
 use ukernel_sandbox::session::{LostSession, MAX_FILE_BYTES, SessionInfo, SnapshotInfo};
 use ukernel_sandbox::{ExecutionResult, ExecutionStatus};
 

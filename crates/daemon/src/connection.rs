@@ -1,6 +1,6 @@
 //! One client of the daemon.
 
-use super::protocol::{Answered, Asked, MAX_HEAD_BYTES, Reply};
+use crate::protocol::{Answered, Asked, MAX_HEAD_BYTES, Reply};
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};

@@ -1,7 +1,6 @@
 //! Where the daemon is found and keeps what it owns.
 
-use crate::failure::Failure;
-use crate::home;
+use crate::{DaemonError, Result};
 use std::fs::{File, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -18,32 +17,33 @@ pub struct Place {
 }
 
 impl Place {
-    /// The place of this user and this environment.
-    pub fn of_this_user() -> Result<Self, Failure> {
-        let folder = home::state()?.join("daemon");
-        let place = Self { folder };
+    /// The place in the folder `state`, which need not exist yet.
+    ///
+    /// # Errors
+    /// [`DaemonError::PathTooLong`].
+    pub fn new(state: &Path) -> Result<Self> {
+        let place = Self {
+            folder: state.join("daemon"),
+        };
         if place.socket().as_os_str().len() > MAX_SOCKET_PATH {
-            return Err(Failure::usage(
-                format!("{} is too long for a socket", place.socket().display()),
-                "set UKERNEL_HOME to a shorter path",
-            ));
+            return Err(DaemonError::PathTooLong(place.socket()));
         }
         Ok(place)
     }
 
     /// Makes the folder, for its owner alone.
-    pub fn make(&self) -> io::Result<()> {
+    pub(crate) fn make(&self) -> io::Result<()> {
         file::make_folder(&self.folder)?;
         std::fs::set_permissions(&self.folder, Permissions::from_mode(0o700))
     }
 
     /// The socket.
-    pub fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.folder.join("socket")
     }
 
     /// A new log, for what a daemon started on demand says.
-    pub fn begin_log(&self) -> io::Result<File> {
+    pub(crate) fn begin_log(&self) -> io::Result<File> {
         let log = file::overwrite(&self.log())?;
         log.set_len(0)?;
         Ok(log)
@@ -54,12 +54,12 @@ impl Place {
     }
 
     /// The sessions.
-    pub fn sessions(&self) -> PathBuf {
+    pub(crate) fn sessions(&self) -> PathBuf {
         self.folder.join("sessions")
     }
 
     /// Takes the place: `None` if another daemon has it. Held until the file is dropped.
-    pub fn lock(&self) -> io::Result<Option<File>> {
+    pub(crate) fn lock(&self) -> io::Result<Option<File>> {
         let file = file::overwrite(&self.folder.join("lock"))?;
         match file.try_lock() {
             Ok(()) => Ok(Some(file)),
@@ -69,7 +69,7 @@ impl Place {
     }
 
     /// The end of the log, for people.
-    pub fn log_tail(&self) -> String {
+    pub(crate) fn log_tail(&self) -> String {
         tail(&self.log()).unwrap_or_default()
     }
 }

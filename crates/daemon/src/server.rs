@@ -1,16 +1,12 @@
-//! `ukernel serve`: the daemon.
+//! The daemon itself: who may connect, how many, and when it ends.
 
-use super::connection::{Ears, Mouth, split};
-use super::place::Place;
-use super::protocol::{Asked, Reply, Request};
-use super::requests;
-use crate::args::Serve;
-use crate::engine::Engine;
-use crate::failure::Failure;
+use crate::connection::{Ears, Mouth, split};
+use crate::protocol::{Asked, FailureKind, Reply, Request};
+use crate::{DaemonError, Place, Result, requests};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 use std::collections::VecDeque;
-use std::fs::Permissions;
+use std::fs::{File, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
@@ -20,6 +16,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
+use ukernel_sandbox::SandboxConfig;
+use ukernel_sandbox::engine::StoredTemplate;
 use ukernel_sandbox::session::{MAX_FILE_BYTES, SessionManager};
 use ukernel_sandbox::vm::VmManager;
 
@@ -29,54 +27,52 @@ const MAX_REQUESTS: usize = 1024;
 /// Clients that have not said yet what they want. One more, and the oldest of them is dropped.
 const MAX_WAITING: usize = 64;
 
-/// How long a daemon nobody asked for by name stays without sessions.
-const IDLE_EXIT: Duration = Duration::from_secs(600);
-
 /// How often sessions that ran out of time are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// `ukernel serve`
-pub fn serve(args: &Serve) -> Result<u8, Failure> {
-    let place = Place::of_this_user()?;
-    if args.stop {
-        return super::client::stop(&place);
+/// A place that is taken: no other daemon serves there.
+#[derive(Debug)]
+pub struct Server {
+    place: Place,
+    lock: File,
+}
+
+impl Server {
+    /// Takes the place.
+    ///
+    /// # Errors
+    /// [`DaemonError::Taken`], [`DaemonError::Start`].
+    pub fn take(place: Place) -> Result<Self> {
+        place.make().map_err(DaemonError::Start)?;
+        let lock = place.lock().map_err(DaemonError::Start)?;
+        let lock = lock.ok_or(DaemonError::Taken)?;
+        raise_open_files();
+        Ok(Self { place, lock })
     }
-    if args.status {
-        return super::client::status(&place, args.json);
+
+    /// Brings back the sessions of the place and serves until it is told to stop, by a client or
+    /// a signal. With `idle_exit` also when there were neither sessions nor requests for so long.
+    ///
+    /// # Errors
+    /// [`DaemonError::Sandbox`], [`DaemonError::Start`] if the socket cannot be made.
+    pub fn run(
+        self,
+        template: StoredTemplate,
+        config: SandboxConfig,
+        idle_exit: Option<Duration>,
+    ) -> Result<()> {
+        let vms = VmManager::start(template, &config)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .map_err(DaemonError::Start)?;
+        let sessions = SessionManager::open(self.place.sessions(), vms, config)?;
+        let served = runtime.block_on(listen(&self.place, sessions, idle_exit));
+        // Only now may another daemon take the sessions.
+        drop(self.lock);
+        served.map_err(DaemonError::Start)
     }
-    let host = |error: io::Error| {
-        Failure::host(
-            format!("the daemon cannot start: {error}"),
-            "free some space",
-        )
-    };
-    place.make().map_err(host)?;
-    raise_open_files();
-    let Some(lock) = place.lock().map_err(host)? else {
-        if args.on_demand {
-            return Ok(0);
-        }
-        return Err(Failure::usage(
-            "another daemon serves this user",
-            "`ukernel serve --stop` ends it",
-        ));
-    };
-    let config = crate::settings::sandbox(args.config.as_deref(), args.backend.as_deref())?;
-    let engine = Engine::prefer(config.backend_preference.clone())?;
-    let template = engine.template(config.machine_mib())?;
-    let vms = VmManager::start(template, &config)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(host)?;
-    let sessions = SessionManager::open(place.sessions(), vms, config)?;
-    let idle = args.on_demand.then_some(IDLE_EXIT);
-    let served = runtime.block_on(listen(&place, sessions, idle));
-    // Only now may another daemon take the sessions.
-    drop(lock);
-    served.map_err(host)?;
-    Ok(0)
 }
 
 /// Each VM and each client is some open files: as many as this process may have.
@@ -224,8 +220,7 @@ impl Client {
             request => {
                 let Ok(_place) = Arc::clone(&self.places).try_acquire_owned() else {
                     let message = format!("{MAX_REQUESTS} requests are being answered");
-                    let hint = "try again when some have ended";
-                    return self.refuse("busy", message, Some(hint)).await;
+                    return self.refuse(FailureKind::Busy, message).await;
                 };
                 let body = match ears.body(asked.body, MAX_FILE_BYTES).await {
                     Ok(body) => body,
@@ -239,16 +234,10 @@ impl Client {
 
     async fn refuse_unreadable(&mut self, error: &io::Error) -> io::Result<()> {
         let message = format!("the request cannot be read: {error}");
-        self.refuse("bad_request", message, None).await
+        self.refuse(FailureKind::BadRequest, message).await
     }
 
-    async fn refuse(&mut self, kind: &str, message: String, hint: Option<&str>) -> io::Result<()> {
-        let reply = Reply::Failed {
-            kind: kind.to_owned(),
-            message,
-            hint: hint.map(ToOwned::to_owned),
-            exit_code: crate::failure::USAGE,
-        };
-        self.mouth.say(reply, &[]).await
+    async fn refuse(&mut self, kind: FailureKind, message: String) -> io::Result<()> {
+        self.mouth.say(Reply::Failed { kind, message }, &[]).await
     }
 }
