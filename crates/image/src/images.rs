@@ -70,11 +70,7 @@ impl Images {
     pub fn announce(&self, progress: &dyn Progress) {
         let has_image = self.store.has(IMAGE, image_key());
         let parts = [
-            (
-                "kernel",
-                self.store.has(KERNEL, kernel_key()),
-                KERNEL_S,
-            ),
+            ("kernel", self.store.has(KERNEL, kernel_key()), KERNEL_S),
             (
                 "Python component",
                 has_image || self.store.has(COMPONENT, component_key()),

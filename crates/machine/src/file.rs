@@ -111,7 +111,11 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     fn is_refused(opened: Result<File>) -> bool {
-        opened.is_err_and(|error| error.get_ref().is_some_and(|source| source.is::<NotAFile>()))
+        opened.is_err_and(|error| {
+            error
+                .get_ref()
+                .is_some_and(|source| source.is::<NotAFile>())
+        })
     }
 
     #[test]

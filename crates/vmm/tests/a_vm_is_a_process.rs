@@ -99,7 +99,10 @@ fn what_a_vm_process_writes_to_standard_error_is_its_last_words() {
     assert_eq!(ending, "VMM failed: exit status: 3: one; two");
     // Nobody has to read it: what does not fit is lost, and the process goes on.
     let ending = says("head -c 10000000 /dev/zero >&2; exit 4").expect("KVM is there");
-    assert!(ending.starts_with("VMM failed: exit status: 4: "), "{ending}");
+    assert!(
+        ending.starts_with("VMM failed: exit status: 4: "),
+        "{ending}"
+    );
     assert!(ending.len() < 8000, "{}", ending.len());
     assert_eq!(says("exit 5").expect("KVM"), "process exited with status 5");
 }

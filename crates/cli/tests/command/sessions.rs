@@ -418,8 +418,19 @@ fn private() {
             kinds.insert(path.file_name().expect("a name").to_owned());
         }
     }
-    for kind in ["socket", "lock", "log", "session.json", "journal.jsonl", "pages", "snapshots"] {
-        assert!(kinds.contains(std::ffi::OsStr::new(kind)), "{kind}: {kinds:?}");
+    for kind in [
+        "socket",
+        "lock",
+        "log",
+        "session.json",
+        "journal.jsonl",
+        "pages",
+        "snapshots",
+    ] {
+        assert!(
+            kinds.contains(std::ffi::OsStr::new(kind)),
+            "{kind}: {kinds:?}"
+        );
     }
 }
 
@@ -440,6 +451,9 @@ fn idle_clients() {
     let asked = ukernel(desk.home.path(), &["serve", "--status"]).output();
     Ran::from(asked.expect("it starts")).expect(0);
     assert_eq!(desk.says(&["exec", "lab", "6 * 7"]), "42\n");
-    assert!(began.elapsed() < Duration::from_secs(8), "none was waited for");
+    assert!(
+        began.elapsed() < Duration::from_secs(8),
+        "none was waited for"
+    );
     drop(idle);
 }

@@ -264,7 +264,10 @@ mod tests {
         fs::rename(&pages, &elsewhere).expect("moved");
         let refused = |kind: &str| {
             let checked = seal.check(&folder, "it");
-            assert!(matches!(checked, Err(SandboxError::Damaged { .. })), "{kind}");
+            assert!(
+                matches!(checked, Err(SandboxError::Damaged { .. })),
+                "{kind}"
+            );
             remove(&pages).expect("removed");
         };
         std::os::unix::fs::symlink(&elsewhere, &pages).expect("linked");
@@ -279,7 +282,10 @@ mod tests {
         seal.check(&folder, "it").expect("whole");
         fs::rename(&folder, &elsewhere).expect("moved");
         std::os::unix::fs::symlink(&elsewhere, &folder).expect("linked");
-        assert!(seal.check(&folder, "it").is_err(), "a link to the very folder");
+        assert!(
+            seal.check(&folder, "it").is_err(),
+            "a link to the very folder"
+        );
     }
 
     #[test]

@@ -284,10 +284,15 @@ fn pipes(ground: &Ground) {
         }
     });
     let manager = ground.manager();
-    let lost: Vec<_> = manager.lost(OWNER).into_iter().map(|lost| lost.reason).collect();
+    let lost: Vec<_> = manager
+        .lost(OWNER)
+        .into_iter()
+        .map(|lost| lost.reason)
+        .collect();
     assert_eq!(lost.len(), 3, "{lost:?}");
     assert!(
-        lost.iter().all(|reason| reason.contains("not a regular file")),
+        lost.iter()
+            .all(|reason| reason.contains("not a regular file")),
         "{lost:?}"
     );
     ground.run(manager.stop());
@@ -295,7 +300,9 @@ fn pipes(ground: &Ground) {
 
 async fn soon<F: Future>(future: F) -> F::Output {
     let limit = Duration::from_secs(60);
-    tokio::time::timeout(limit, future).await.expect("it waits for nothing")
+    tokio::time::timeout(limit, future)
+        .await
+        .expect("it waits for nothing")
 }
 
 fn folder_of(ground: &Ground, session: &Session) -> PathBuf {
@@ -304,7 +311,9 @@ fn folder_of(ground: &Ground, session: &Session) -> PathBuf {
 
 fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).expect("a folder");
-    let files: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    let files: Vec<_> = entries
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
     assert!(!files.is_empty(), "{}", folder.display());
     files
 }
