@@ -104,9 +104,9 @@ fn what_is_missing_is_said_before_it_is_built() {
     let said = hello(folder.path()).stderr;
     let first = said.lines().next().expect("a line");
     assert!(first.contains("once for this release"), "{said}");
-    assert!(first.contains("Python image (kept in "), "{said}");
+    assert!(first.contains(": Python image (kept in "), "{said}");
     assert!(first.contains("seconds"), "{said}");
-    assert!(!first.contains("kernel"), "it is there: {said}");
+    assert!(!first.contains("kernel,"), "it is there: {said}");
     let again = hello(folder.path()).stderr;
     assert!(!again.contains("once for this release"), "{again}");
 }
