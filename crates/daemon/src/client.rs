@@ -11,6 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+use ukernel_machine::wait;
 
 /// How long a daemon may take to serve: it brings sessions back first.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -68,13 +69,13 @@ impl Client {
                 .spawn()
         };
         let mut daemon = spawn().map_err(DaemonError::Start)?;
-        let began = Instant::now();
-        while began.elapsed() < START_TIMEOUT {
+        let deadline = Instant::now() + START_TIMEOUT;
+        let started = wait::until(deadline, Duration::from_millis(2), || {
             if let Some(client) = Self::connect(place) {
-                return Ok(client);
+                return Ok(Some(client));
             }
             match daemon.try_wait().map_err(DaemonError::Start)? {
-                None => std::thread::sleep(Duration::from_millis(2)),
+                None => {}
                 // Another one has the place: it comes up, or it is just going.
                 Some(status) if status.success() => {
                     std::thread::sleep(Duration::from_millis(100));
@@ -87,9 +88,11 @@ impl Client {
                     return Err(DaemonError::Ended { status, log });
                 }
             }
-        }
-        let log = place.log_tail();
-        Err(DaemonError::NoAnswer { log })
+            Ok(None)
+        })?;
+        started.ok_or_else(|| DaemonError::NoAnswer {
+            log: place.log_tail(),
+        })
     }
 
     /// Asks. When `cancel` becomes readable the execution that was asked for is interrupted.

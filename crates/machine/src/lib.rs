@@ -25,4 +25,4 @@ pub use backend::{Backend, BackendKind, Machine, MachineSpec, MachineStats, Temp
 pub use channel::Channel;
 pub use error::{MachineError, Result};
 pub use ukernel_abi::message::Limits;
-pub use ukernel_vmm::{Ending, ExitReason};
+pub use ukernel_vmm::{Ending, ExitReason, wait};

@@ -66,6 +66,7 @@ mod template;
 mod usage;
 pub mod vm;
 pub mod vsock;
+pub mod wait;
 
 pub use error::{Result, VmmError};
 pub use exit::{Ending, ExitReason};

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use ukernel_abi::layout::{
     CHANNEL_PORT, CMDLINE_TSC_KHZ, GUEST_CID, MAX_MEMORY_MIB, MIN_MEMORY_MIB,
 };
+use ukernel_vmm::wait;
 
 /// How long Firecracker may take for what it does at once. Generous: hosts are shared.
 pub(super) const ANSWER: Duration = Duration::from_secs(20);
@@ -182,21 +183,15 @@ impl Machine for FirecrackerMachine {
     /// Waits until the guest listens.
     fn connect(&mut self) -> Result<Channel> {
         let deadline = Instant::now() + LISTEN;
-        loop {
+        let connected = wait::until(deadline, AGAIN, || {
             let dialled = self.dial(deadline);
             if let Some(ending) = self.process.wait_ending(Duration::ZERO)? {
                 return Err(ended(&ending));
             }
-            if let Some(stream) = dialled? {
-                return Channel::new(stream, self.greeting);
-            }
-            if let Some(ending) = self.process.wait_ending(AGAIN)? {
-                return Err(ended(&ending));
-            }
-            if Instant::now() >= deadline {
-                return Err(MachineError::TimedOut(LISTEN));
-            }
-        }
+            dialled
+        })?;
+        let stream = connected.ok_or(MachineError::TimedOut(LISTEN))?;
+        Channel::new(stream, self.greeting)
     }
 
     fn pause(&mut self) -> Result<()> {

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use ukernel_vmm::jail::JailReport;
-use ukernel_vmm::{BootConfig, Launcher, LauncherOptions, VmProcess, VmmError};
+use ukernel_vmm::{BootConfig, Launcher, LauncherOptions, VmProcess, VmmError, wait};
 
 use template::KvmTemplate;
 
@@ -139,17 +139,18 @@ impl KvmMachine {
     /// of a template shall have to hear of it.
     fn settle(&mut self) -> Result<()> {
         drop(self.channel.take());
-        let began = Instant::now();
-        loop {
+        let deadline = Instant::now() + SETTLE_TIMEOUT;
+        let settled = wait::until(deadline, Duration::from_micros(200), || {
             self.process.pause()?;
             match self.process.snapshot(None) {
-                Ok(_) => return Ok(()),
-                Err(VmmError::NotNow(_)) if began.elapsed() < SETTLE_TIMEOUT => {}
-                Err(error) => return Err(error.into()),
+                Err(VmmError::NotNow(_)) => {
+                    self.process.resume()?;
+                    Ok(None)
+                }
+                other => other.map(Some),
             }
-            self.process.resume()?;
-            std::thread::sleep(Duration::from_micros(200));
-        }
+        })?;
+        settled.map_or(Err(MachineError::TimedOut(SETTLE_TIMEOUT)), |_| Ok(()))
     }
 }
 
@@ -158,18 +159,17 @@ impl Machine for KvmMachine {
         if let Some(channel) = self.channel.take() {
             return Ok(channel);
         }
-        let began = Instant::now();
-        loop {
+        let deadline = Instant::now() + SETTLE_TIMEOUT;
+        let attached = wait::until(deadline, Duration::from_millis(1), || {
             let (near, far) = greeted_pair(self.greeting)?;
             match self.process.attach_channel(far) {
-                Ok(()) => return Ok(near),
+                Ok(()) => Ok(Some(near)),
                 // The guest has not yet heard that the channel before was closed.
-                Err(VmmError::NotNow(_)) if began.elapsed() < SETTLE_TIMEOUT => {
-                    std::thread::sleep(Duration::from_millis(1));
-                }
-                Err(error) => return Err(error.into()),
+                Err(VmmError::NotNow(_)) => Ok(None),
+                Err(error) => Err(MachineError::from(error)),
             }
-        }
+        })?;
+        attached.ok_or(MachineError::TimedOut(SETTLE_TIMEOUT))
     }
 
     fn pause(&mut self) -> Result<()> {

@@ -4,8 +4,7 @@
 use super::host::VmProcess;
 use super::message::{Command, Notice, Reply, receive, send};
 use crate::exit::{Ending, ExitReason};
-use crate::{Result, VmmError};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use crate::{Result, VmmError, wait};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -118,20 +117,6 @@ fn unsaid(status: ExitStatus, errors: &[u8]) -> ExitReason {
     }
 }
 
-/// Waits until `file` is readable or closed; `false` if that is not so at `until`.
 fn wait_readable(file: BorrowedFd<'_>, until: Instant) -> Result<bool> {
-    loop {
-        let left = until.saturating_duration_since(Instant::now());
-        let timeout = Timespec {
-            tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
-            tv_nsec: left.subsec_nanos().into(),
-        };
-        let mut files = [PollFd::from_borrowed_fd(file, PollFlags::IN)];
-        match poll(&mut files, Some(&timeout)) {
-            Ok(0) => return Ok(false),
-            Ok(_) => return Ok(true),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(VmmError::os("poll", error)),
-        }
-    }
+    wait::readable(file, until).map_err(|error| VmmError::os("poll", error))
 }
