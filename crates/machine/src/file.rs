@@ -74,6 +74,13 @@ pub fn make_folder(path: &Path) -> Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
+/// Whether this is a folder, and no link to one.
+#[must_use]
+pub fn is_folder(path: &Path) -> bool {
+    path.symlink_metadata()
+        .is_ok_and(|metadata| metadata.is_dir())
+}
+
 fn regular(path: &Path, options: &mut OpenOptions) -> Result<File> {
     // Without NONBLOCK the opening of a pipe waits for its other end.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;

@@ -19,10 +19,12 @@ mod greeting;
 pub mod guest;
 pub mod kvm;
 pub mod probe;
+pub mod saved;
 mod spares;
 
 pub use backend::{Backend, BackendKind, Machine, MachineSpec, MachineStats, Template};
 pub use channel::Channel;
 pub use error::{MachineError, Result};
+pub use saved::SavedState;
 pub use ukernel_abi::message::Limits;
 pub use ukernel_vmm::{Ending, ExitReason, wait};

@@ -46,6 +46,7 @@
 pub mod boot;
 mod clock;
 pub mod devices;
+pub mod difference;
 mod error;
 mod exit;
 mod interrupt;
@@ -77,4 +78,5 @@ pub use process::config::{BootConfig, ForkConfig, Snapshot, SnapshotMemory};
 pub use process::host::VmProcess;
 pub use process::launcher::{Launcher, LauncherOptions};
 pub use process::message::{StartTimes, Stats};
+pub use snapshot::state_format;
 pub use template::Template;

@@ -2,12 +2,12 @@
 
 use super::changes::Changes;
 use super::process::{Process, VSOCK_SOCKET, ended};
-use super::template::{FirecrackerTemplate, PAGES_FILE, STATE_FILE, Snapshot};
+use super::template::{FirecrackerTemplate, Snapshot};
 use super::{Shared, api_path, memory, unnamed};
 use crate::greeting::Greeting;
+use crate::saved::Body;
 use crate::{
     Channel, Ending, Limits, Machine, MachineError, MachineSpec, MachineStats, Result, Template,
-    file,
 };
 use serde_json::json;
 use std::fs::File;
@@ -207,19 +207,15 @@ impl Machine for FirecrackerMachine {
         false
     }
 
-    fn snapshot(&mut self, folder: &Path) -> Result<()> {
-        let failed = |error| MachineError::io("keeping the state of a machine", error);
+    fn snapshot(&mut self, body: &mut Body) -> Result<()> {
         let mut changes = self.changes.take().ok_or(MachineError::NOT_FORKED)?;
         let taken = self.take_changes(&mut changes);
         let changes = self.changes.insert(changes);
         let mut state = taken?;
-        changes.write(&folder.join(PAGES_FILE))?;
-        file::overwrite(&folder.join(STATE_FILE))
-            .and_then(|mut file| {
-                std::io::copy(&mut state, &mut file)?;
-                file::cut(&mut file)
-            })
-            .map_err(failed)
+        changes.write(&mut body.pages)?;
+        std::io::copy(&mut state, &mut body.state)
+            .and_then(|_| body.cut())
+            .map_err(|error| MachineError::io("writing a state", error))
     }
 
     fn into_template(mut self: Box<Self>) -> Result<Box<dyn Template>> {

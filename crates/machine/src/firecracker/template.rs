@@ -4,7 +4,8 @@ use super::changes::Changes;
 use super::dig::dig;
 use super::machine::FirecrackerMachine;
 use super::{Shared, unnamed};
-use crate::{Limits, Machine, MachineError, Result, Template, file};
+use crate::saved::Body;
+use crate::{Limits, Machine, MachineError, Result, Template};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -16,9 +17,7 @@ use ukernel_vmm::sparse;
 /// Guest memory, sparse. Firecracker maps it `MAP_PRIVATE` and never writes to it.
 const MEMORY_FILE: &str = "firecracker-memory";
 /// Registers and devices, in Firecracker's format.
-pub(super) const STATE_FILE: &str = "firecracker-state";
-/// What a fork has changed in its memory, of a snapshot.
-pub(super) const PAGES_FILE: &str = "firecracker-pages";
+const STATE_FILE: &str = "firecracker-state";
 /// What a saved folder is.
 const LABEL_FILE: &str = "firecracker.json";
 
@@ -131,15 +130,12 @@ impl Template for FirecrackerTemplate {
         Ok(Box::new(machine))
     }
 
-    fn restore(&self, folder: &Path, limits: Limits) -> Result<Box<dyn Machine>> {
-        let (pages, state) = (folder.join(PAGES_FILE), folder.join(STATE_FILE));
-        // Firecracker, which opens what it is named, gets the file opened here.
-        let state = file::open(&state)
-            .map_err(|error| MachineError::io(format!("opening {}", state.display()), error))?;
+    fn restore(&self, mut body: Body, limits: Limits) -> Result<Box<dyn Machine>> {
         let template = Arc::clone(&self.memory);
-        let (changes, memory) = Changes::read(template, &pages, &self.shared.run_dir)?;
-        let (state, memory) = (unnamed::path(&state), unnamed::path(&memory));
-        let machine = FirecrackerMachine::load(&self.shared, &state, &memory, changes, limits)?;
+        let (changes, memory) = Changes::read(template, &mut body.pages, &self.shared.run_dir)?;
+        // Firecracker opens what it is named: it gets the very file that is open here.
+        let (state, path) = (unnamed::path(&body.state), unnamed::path(&memory));
+        let machine = FirecrackerMachine::load(&self.shared, &state, &path, changes, limits)?;
         Ok(Box::new(machine))
     }
 

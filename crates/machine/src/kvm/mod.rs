@@ -3,10 +3,11 @@
 mod template;
 
 use crate::greeting::Greeting;
+use crate::saved::Body;
 use crate::spares::Spares;
 use crate::{
     Backend, BackendKind, Channel, Ending, Machine, MachineError, MachineSpec, MachineStats,
-    Result, Template, file,
+    Result, Template,
 };
 use std::fs::File;
 use std::io::Write;
@@ -85,6 +86,10 @@ impl Kvm {
 impl Backend for Kvm {
     fn kind(&self) -> BackendKind {
         BackendKind::Kvm
+    }
+
+    fn state_format(&self) -> Vec<u8> {
+        ukernel_vmm::state_format()
     }
 
     fn prepare(&self) {
@@ -188,31 +193,19 @@ impl Machine for KvmMachine {
         true
     }
 
-    fn snapshot(&mut self, folder: &Path) -> Result<()> {
+    fn snapshot(&mut self, body: &mut Body) -> Result<()> {
         if self.image.is_some() {
             return Err(MachineError::NOT_FORKED);
         }
-        let (pages_path, state_path) = (
-            folder.join(template::PAGES_FILE),
-            folder.join(template::STATE_FILE),
-        );
-        let failed = |path: &Path| {
-            let what = format!("writing {}", path.display());
-            |error| MachineError::io(what, error)
-        };
-        let mut pages = file::overwrite(&pages_path).map_err(failed(&pages_path))?;
         self.process.pause()?;
-        let taken = self.process.snapshot(Some(&pages));
+        // The VM's process moves the position both have in the file.
+        let taken = self.process.snapshot(Some(&body.pages));
         self.process.resume()?;
         let state = taken?.state;
-        // The VM's process has moved the position both have.
-        file::cut(&mut pages).map_err(failed(&pages_path))?;
-        file::overwrite(&state_path)
-            .and_then(|mut file| {
-                file.write_all(&state)?;
-                file::cut(&mut file)
-            })
-            .map_err(failed(&state_path))
+        body.state
+            .write_all(&state)
+            .and_then(|()| body.cut())
+            .map_err(|error| MachineError::io("writing a state", error))
     }
 
     fn into_template(mut self: Box<Self>) -> Result<Box<dyn Template>> {

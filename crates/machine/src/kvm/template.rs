@@ -2,7 +2,8 @@
 
 use super::{KvmMachine, Shared, create, greeted_pair, open};
 use crate::greeting::Greeting;
-use crate::{Limits, Machine, MachineError, Result, Template, file};
+use crate::saved::Body;
+use crate::{Limits, Machine, MachineError, Result, Template};
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,14 +12,9 @@ use ukernel_vmm::{ForkConfig, VmProcess};
 /// Guest memory, sparse.
 const MEMORY_FILE: &str = "memory";
 /// Registers and devices.
-pub(super) const STATE_FILE: &str = "state";
-/// Pages a fork has written, of a snapshot.
-pub(super) const PAGES_FILE: &str = "pages";
+const STATE_FILE: &str = "state";
 /// Pages a fork needs first.
 const WORKING_SET_FILE: &str = "working-set";
-
-/// Largest file that is read whole. States and working sets are far smaller.
-const MAX_FILE_BYTES: usize = 16 << 20;
 
 #[derive(Debug)]
 pub(super) struct KvmTemplate {
@@ -80,12 +76,12 @@ impl Template for KvmTemplate {
         Ok(Box::new(self.start(limits, None)?))
     }
 
-    fn restore(&self, folder: &Path, limits: Limits) -> Result<Box<dyn Machine>> {
-        let path = folder.join(PAGES_FILE);
-        let pages = file::open(&path)
-            .map_err(|error| MachineError::io(format!("opening {}", path.display()), error))?;
-        let state = read(folder, STATE_FILE)?;
-        Ok(Box::new(self.start(limits, Some((&pages, &state)))?))
+    fn restore(&self, body: Body, limits: Limits) -> Result<Box<dyn Machine>> {
+        let state = body
+            .read_state()
+            .map_err(|error| MachineError::io("reading a state", error))?;
+        let snapshot = Some((&body.pages, state.as_slice()));
+        Ok(Box::new(self.start(limits, snapshot)?))
     }
 
     fn prepare(&self, enough: usize) -> bool {
@@ -118,11 +114,11 @@ impl Template for KvmTemplate {
 
 fn read(folder: &Path, name: &str) -> Result<Vec<u8>> {
     let path = folder.join(name);
-    file::read(&path, MAX_FILE_BYTES)
+    std::fs::read(&path)
         .map_err(|error| MachineError::io(format!("reading {}", path.display()), error))
 }
 
-pub(super) fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
     let path = folder.join(name);
     std::fs::write(&path, bytes)
         .map_err(|error| MachineError::io(format!("writing {}", path.display()), error))

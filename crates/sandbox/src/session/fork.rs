@@ -41,7 +41,7 @@ impl SessionManager {
                     Some(id) => state.snapshot_origin(id)?,
                     None => state.origin()?,
                 };
-                origin.check()?;
+                state.check(&origin)?;
                 (0..count)
                     .map(|_| begin_copy(&root, &origin))
                     .collect::<Result<Vec<_>>>()
@@ -79,7 +79,7 @@ impl SessionManager {
 /// Makes the folder of a copy and puts the state in it that it starts from.
 fn begin_copy(root: &std::path::Path, origin: &Origin) -> Result<(SessionId, Option<Checkpoint>)> {
     let id = SessionId::random();
-    let Some((source, seal)) = &origin.stored else {
+    let Some((source, state)) = &origin.stored else {
         return Ok((id, None));
     };
     let folder = root.join(id.to_string());
@@ -92,7 +92,7 @@ fn begin_copy(root: &std::path::Path, origin: &Origin) -> Result<(SessionId, Opt
         Some(Checkpoint {
             after: origin.after,
             folder: name,
-            seal: seal.clone(),
+            state: state.clone(),
         }),
     ))
 }

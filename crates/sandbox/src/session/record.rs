@@ -7,16 +7,15 @@
 //!                 snapshots/<id>/       named states
 //! ```
 
-use super::stored::Seal;
 use crate::{Result, SandboxError, SessionId, SessionName, SnapshotId, SnapshotName};
 use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use ukernel_machine::file;
+use ukernel_machine::{SavedState, file};
 
 /// Version of the record.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 const FILE: &str = "session.json";
 /// A record is small; what is larger is none.
@@ -51,7 +50,7 @@ pub(super) struct Checkpoint {
     pub(super) after: u64,
     /// Its folder.
     pub(super) folder: String,
-    pub(super) seal: Seal,
+    pub(super) state: SavedState,
 }
 
 /// A named state.
@@ -64,7 +63,7 @@ pub(super) struct SnapshotRecord {
     /// Commands whose effects are in it.
     pub(super) after: u64,
     /// `None`: the template itself, from before the first command.
-    pub(super) seal: Option<Seal>,
+    pub(super) state: Option<SavedState>,
 }
 
 impl Record {

@@ -10,6 +10,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use ukernel_machine::file;
 
 /// A session brought back.
 pub(super) struct Recovered {
@@ -32,7 +33,7 @@ pub(super) fn recover(
         owner: record.map(|record| record.owner),
         reason,
     };
-    if !stored::is_folder(folder) {
+    if !file::is_folder(folder) {
         return Err(lost(None, "it is not a folder".to_owned()));
     }
     let mut record = Record::load(folder).map_err(|error| lost(None, error.to_string()))?;
@@ -58,9 +59,11 @@ pub(super) fn recover(
         return refuse(&record, EXPIRED.to_owned());
     }
     if let Some(checkpoint) = &record.checkpoint
-        && let Err(error) = checkpoint
-            .seal
-            .check(&folder.join(&checkpoint.folder), "the checkpoint")
+        && let Err(error) = vms.check(
+            &checkpoint.state,
+            &folder.join(&checkpoint.folder),
+            "the checkpoint",
+        )
     {
         return refuse(&record, error.to_string());
     }
