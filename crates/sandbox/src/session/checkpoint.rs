@@ -2,7 +2,7 @@
 
 use super::journal::Entry;
 use super::record::{Checkpoint, checkpoint_folder};
-use super::state::State;
+use super::state::{Phase, State};
 use super::stored;
 use crate::vm::Vm;
 use crate::{Result, SandboxError, Standing};
@@ -29,12 +29,10 @@ impl State {
         }
     }
 
-    /// Writes down what the VM has become since the last checkpoint.
+    /// Writes down what the VM has become since the last checkpoint. That its VM was lost is also
+    /// told to whoever wants the VM next.
     pub(super) fn checkpoint(&mut self) -> Result<()> {
-        if !self.is_dirty {
-            return Ok(());
-        }
-        let Some(vm) = self.vm.as_mut() else {
+        let Phase::Dirty(vm) = &mut self.phase else {
             return Ok(());
         };
         let after = self.record.commands;
@@ -44,32 +42,46 @@ impl State {
             vm.snapshot(folder)?;
             vms.seal(folder)
         });
-        let state = match written {
-            Ok(state) => state,
-            Err(error) => {
-                self.notice_loss(&error);
-                return Err(error);
-            }
-        };
+        let state = written.map_err(|error| self.notice_loss(error))?;
         self.switch_to(Some(Checkpoint {
             after,
             folder: checkpoint_folder(after),
             state,
         }))?;
-        self.is_dirty = false;
+        self.phase = match std::mem::replace(&mut self.phase, Phase::Cold) {
+            Phase::Dirty(vm) => Phase::Clean(vm),
+            other => other,
+        };
         Ok(())
     }
 
+    /// The same for a caller who is told of a loss now.
+    pub(super) fn checkpoint_now(&mut self) -> Result<()> {
+        let written = self.checkpoint();
+        self.tell_loss()?;
+        written
+    }
+
     /// A snapshot failed: because the VM is gone?
-    fn notice_loss(&mut self, error: &SandboxError) {
-        if let Some(mut vm) = self.vm.take_if(Vm::has_ended) {
-            self.unsaid_loss = Some(match error {
-                SandboxError::Machine(error) => vm.last_words(error),
-                other => other.to_string(),
-            });
-            self.vms.end(vm);
-            self.is_dirty = false;
+    fn notice_loss(&mut self, error: SandboxError) -> SandboxError {
+        let mut vm = match std::mem::replace(&mut self.phase, Phase::Cold) {
+            Phase::Dirty(vm) => vm,
+            other => {
+                self.phase = other;
+                return error;
+            }
+        };
+        if !vm.has_ended() {
+            self.phase = Phase::Dirty(vm);
+            return error;
         }
+        let reason = match &error {
+            SandboxError::Machine(error) => vm.last_words(error),
+            other => other.to_string(),
+        };
+        self.vms.end(vm);
+        self.phase = Phase::Lost(reason.clone());
+        self.loss(reason)
     }
 
     /// Makes `checkpoint` the one, on disk first, and forgets the one before.
@@ -109,7 +121,7 @@ impl State {
     /// Where copies of this session, as it is now, start from.
     pub(super) fn origin(&mut self) -> Result<Origin> {
         self.check_alive()?;
-        self.checkpoint()?;
+        self.checkpoint_now()?;
         let stored = self.record.checkpoint.as_ref();
         Ok(Origin {
             stored: stored.map(|stored| (self.folder.join(&stored.folder), stored.state.clone())),
@@ -142,9 +154,9 @@ impl State {
         // As `note_end`: the record is what counts.
         let _ = self.journal.append(&Entry::start(after, "rollback", label));
         self.note_end("ended");
-        self.is_dirty = false;
-        if let Some(before) = self.vm.replace(vm) {
-            self.vms.end(before);
+        match std::mem::replace(&mut self.phase, Phase::Clean(vm)) {
+            Phase::Clean(before) | Phase::Dirty(before) => self.vms.end(before),
+            Phase::Cold | Phase::Lost(_) | Phase::Ended => {}
         }
         Ok(())
     }

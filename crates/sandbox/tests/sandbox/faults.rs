@@ -15,6 +15,10 @@ pub const BEHAVIOURS: &[Behaviour] = &[
     ("faults::a_vm_killed_during_an_execution", killed_running),
     ("faults::a_vm_killed_between_commands", killed_idle),
     ("faults::a_vm_killed_while_a_file_is_put", killed_putting),
+    (
+        "faults::a_loss_is_told_once_by_whatever_comes_next",
+        told_once,
+    ),
     ("faults::a_runtime_that_traps", trapped),
     ("faults::an_interrupt_that_is_not_heeded", unheeded),
     ("faults::destroy_during_a_snapshot", destroy_snapshot),
@@ -76,9 +80,41 @@ fn killed_putting(ground: &Ground) {
         let putting = tokio::spawn(async move { putter.put_file("/f", vec![0; 1 << 20]).await });
         eventually("it has begun", || last_line().contains("put")).await;
         kill(vm).await;
-        putting.await.expect("joined").expect_err("the VM is gone");
+        let lost = putting.await.expect("joined");
+        let Err(SandboxError::VmLost { standing, .. }) = lost else {
+            panic!("{lost:?}");
+        };
+        assert_eq!((standing.after, standing.run), (1, 2));
         assert!(last_line().contains("lost"), "{}", last_line());
         assert_eq!(value(&lab, "x").await, "1");
+        manager.stop().await;
+    });
+}
+
+fn told_once(ground: &Ground) {
+    let manager = ground.manager();
+    ground.run(async {
+        for next in ["code", "snapshot", "get", "put", "fork"] {
+            let lab = create(&manager, next).await;
+            lab.keep_checkpoints(false).await.expect("said");
+            run(&lab, "x = 1").await;
+            kill(lab.info().process.expect("a VM")).await;
+            let told = match next {
+                "code" => try_run(&lab, "x").await.map(drop),
+                "snapshot" => lab.create_snapshot("s").await.map(drop),
+                "get" => lab.get_file("/f").await.map(drop),
+                "put" => lab.put_file("/f", Vec::new()).await,
+                _ => manager
+                    .fork(&lab, None, Vec::new(), 1, None)
+                    .await
+                    .map(drop),
+            };
+            let Err(SandboxError::VmLost { standing, .. }) = told else {
+                panic!("{next}: {told:?}");
+            };
+            assert_eq!(standing.after, 0, "{next}");
+            assert_eq!(value(&lab, "'x' in globals()").await, "False", "{next}");
+        }
         manager.stop().await;
     });
 }
