@@ -1,6 +1,8 @@
 //! How the command fails: one line, a hint, an exit code.
 
 use std::fmt;
+use ukernel_daemon::DaemonError;
+use ukernel_daemon::protocol::FailureKind;
 use ukernel_machine::MachineError;
 use ukernel_sandbox::SandboxError;
 
@@ -66,6 +68,29 @@ impl Failure {
         }
     }
 
+    /// A failure of a sandbox: what it means for the exit code, and what to do.
+    fn of_failure(kind: FailureKind, what: impl fmt::Display) -> Self {
+        let (code, hint) = match kind {
+            FailureKind::TimeLimit => (
+                TIME_LIMIT,
+                Some("give more time with --timeout, or do less at once"),
+            ),
+            FailureKind::NameTaken => (USAGE, Some("choose another name")),
+            FailureKind::NoSession => (USAGE, Some("`ukernel session list` shows them")),
+            FailureKind::NoSnapshot => (USAGE, Some("`ukernel session snapshots` shows them")),
+            FailureKind::BadName | FailureKind::BadRequest => (USAGE, None),
+            FailureKind::NoVm => (HOST, Some("try again when fewer are starting")),
+            FailureKind::Host => (HOST, Some("`ukernel doctor` says what this host lacks")),
+            FailureKind::Busy
+            | FailureKind::Limit
+            | FailureKind::Damaged
+            | FailureKind::Cancelled
+            | FailureKind::VmLost
+            | FailureKind::Failed => (WORKLOAD, None),
+        };
+        Self::with_code(what, hint.map(ToOwned::to_owned), code).of_kind(kind.name())
+    }
+
     /// The same, as this kind for programs.
     #[must_use]
     pub fn of_kind(self, kind: String) -> Self {
@@ -129,37 +154,43 @@ impl From<ukernel_image::ImageError> for Failure {
 
 impl From<SandboxError> for Failure {
     fn from(error: SandboxError) -> Self {
-        let hint = |text: &str| Some(text.to_owned());
         match error {
             SandboxError::Machine(error) => error.into(),
             SandboxError::Image(error) => error.into(),
-            SandboxError::NoBackend { .. } => {
-                Self::host(error, "`ukernel doctor` says what this host lacks")
-            }
-            SandboxError::TimeLimit { .. } => Self::with_code(
-                error,
-                hint("give more time with --timeout, or do less at once"),
-                TIME_LIMIT,
-            ),
-            SandboxError::BadName { .. } | SandboxError::Config(_) => {
-                Self::with_code(error, None, USAGE)
-            }
-            SandboxError::NameTaken { .. } => {
-                Self::with_code(error, hint("choose another name"), USAGE)
-            }
-            SandboxError::NoSession(_) => {
-                Self::with_code(error, hint("`ukernel session list` shows them"), USAGE)
-            }
-            SandboxError::NoSnapshot(_) => {
-                Self::with_code(error, hint("`ukernel session snapshots` shows them"), USAGE)
-            }
-            SandboxError::AllocationTimeout { .. } => {
-                Self::with_code(error, hint("try again when fewer are starting"), HOST)
-            }
-            SandboxError::Io { .. } | SandboxError::Template { .. } => {
-                Self::with_code(error, None, HOST)
-            }
-            _ => Self::workload(error, None),
+            error => Self::of_failure(FailureKind::from(&error), &error),
         }
     }
+}
+
+impl From<DaemonError> for Failure {
+    fn from(error: DaemonError) -> Self {
+        let what = chain(&error);
+        match error {
+            DaemonError::Sandbox(error) => error.into(),
+            DaemonError::Failed { kind, message } => Self::of_failure(kind, message),
+            DaemonError::PathTooLong(_) => Self::usage(what, "set UKERNEL_HOME to a shorter path"),
+            DaemonError::RequestTooLong => Self::usage(what, "use shorter names"),
+            DaemonError::Taken => Self::usage(what, "`ukernel serve --stop` ends it"),
+            DaemonError::Start(_) | DaemonError::Ended { .. } | DaemonError::NoAnswer { .. } => {
+                Self::host(what, "try `ukernel serve` in another terminal")
+            }
+            DaemonError::Gone(_) => Self::workload(
+                what,
+                Some("`ukernel session list` says what it left".to_owned()),
+            ),
+            DaemonError::NotEnding(_) => Self::workload(what, None),
+        }
+    }
+}
+
+/// An error and its sources, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }

@@ -18,6 +18,7 @@ mod rlm;
 mod run;
 mod session;
 mod settings;
+mod target;
 mod trace;
 
 use clap::Parser;
@@ -50,7 +51,7 @@ fn main() -> ExitCode {
     let result = match args.command {
         args::Command::Run(run) => run::run(&run),
         args::Command::Session(session) => session::session(&session),
-        args::Command::Serve(serve) => daemon::serve::serve(&serve),
+        args::Command::Serve(serve) => daemon::serve(&serve),
         args::Command::Rlm(rlm) => rlm::rlm(&rlm),
         args::Command::Trace(trace) => trace::trace(&trace),
         args::Command::Doctor(doctor) => doctor::doctor(&doctor),

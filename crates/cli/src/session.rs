@@ -2,14 +2,15 @@
 
 use crate::args::{Execution, GuestArg, Json, Session};
 use crate::cancel::Cancel;
-use crate::daemon::client::ask;
-use crate::daemon::protocol::Request;
+use crate::daemon::ask;
 use crate::failure::{Failure, INTERRUPTED, WORKLOAD};
 use crate::run::print_json;
+use crate::target;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::io::{self, Read, Write};
 use std::path::Path;
+use ukernel_daemon::protocol::Request;
 use ukernel_sandbox::session::{LostSession, MAX_FILE_BYTES, SessionInfo, SnapshotInfo};
 use ukernel_sandbox::{ExecutionResult, ExecutionStatus};
 
@@ -43,8 +44,9 @@ pub fn session(command: &Session) -> Result<u8, Failure> {
             session,
             source,
             target,
+            force,
             output,
-        } => get(session, source, target, *output),
+        } => get(session, source, target, *force, *output),
         Session::Snapshot {
             session,
             name,
@@ -292,24 +294,29 @@ fn put(session: &str, source: &Path, target: &str, output: Json) -> Result<u8, F
     say(output, &value, &format!("{} bytes", content.len()))
 }
 
-fn get(session: &str, source: &str, target: &Path, output: Json) -> Result<u8, Failure> {
+fn get(
+    session: &str,
+    source: &str,
+    target: &Path,
+    force: bool,
+    output: Json,
+) -> Result<u8, Failure> {
+    let is_stdout = target == Path::new("-");
+    if !is_stdout {
+        target::check(target, force)?;
+    }
     let request = Request::Get {
         session: session.to_owned(),
         path: source.to_owned(),
     };
     let answer = ask(request, &[], None, &mut |_, _| Ok(()))?;
-    if target == Path::new("-") {
+    if is_stdout {
         io::stdout()
             .write_all(&answer.body)
             .map_err(output_failed)?;
         return Ok(0);
     }
-    std::fs::write(target, &answer.body).map_err(|error| {
-        Failure::usage(
-            format!("{}: {error}", target.display()),
-            "give a file that can be written",
-        )
-    })?;
+    target::write(target, &answer.body, force)?;
     say(
         output,
         &answer.value,

@@ -10,6 +10,11 @@ use std::path::PathBuf;
 const KERNEL_SOURCES: &str = env!("UKERNEL_KERNEL_SOURCES");
 const PYTHON_SOURCES: &str = env!("UKERNEL_PYTHON_SOURCES");
 
+/// About how long each build takes, in seconds: measured on two busy cores.
+const KERNEL_S: u32 = 100;
+const COMPONENT_S: u32 = 30;
+const IMAGE_S: u32 = 20;
+
 /// Something built.
 #[derive(Clone, Debug)]
 pub struct Artifact {
@@ -17,6 +22,23 @@ pub struct Artifact {
     pub path: PathBuf,
     /// Names what it was built from.
     pub key: Key,
+}
+
+/// Kinds of entries of the store.
+const KERNEL: &str = "kernel";
+const COMPONENT: &str = "python-component";
+const IMAGE: &str = "python-image";
+
+fn kernel_key() -> Key {
+    Key::of([KERNEL_SOURCES.as_bytes()])
+}
+
+fn component_key() -> Key {
+    Key::of([PYTHON_SOURCES.as_bytes()])
+}
+
+fn image_key() -> Key {
+    Key::of([component_key().bytes(), aot::settings().as_bytes()])
 }
 
 /// Builds and keeps what VMs boot.
@@ -44,15 +66,45 @@ impl Images {
         &self.store
     }
 
+    /// Says what of kernel and image is to be built, and about how long that takes, if anything is.
+    pub fn announce(&self, progress: &dyn Progress) {
+        let has_image = self.store.has(IMAGE, image_key());
+        let parts = [
+            ("kernel", self.store.has(KERNEL, kernel_key()), KERNEL_S),
+            (
+                "Python component",
+                has_image || self.store.has(COMPONENT, component_key()),
+                COMPONENT_S,
+            ),
+            ("Python image", has_image, IMAGE_S),
+        ];
+        let missing: Vec<_> = parts.iter().filter(|(_, is_there, _)| !is_there).collect();
+        if missing.is_empty() {
+            return;
+        }
+        let names: Vec<_> = missing.iter().map(|(name, _, _)| *name).collect();
+        let seconds: u32 = missing.iter().map(|(_, _, seconds)| seconds).sum();
+        let time = match seconds {
+            0..60 => format!("{seconds} seconds"),
+            60..90 => "a minute".to_owned(),
+            _ => format!("{} minutes", (seconds + 30) / 60),
+        };
+        progress.step(&format!(
+            "building once for this release, in about {time}: {} (kept in {})",
+            names.join(", "),
+            self.store.root().display()
+        ));
+    }
+
     /// The µkernel.
     ///
     /// # Errors
     /// See [`ImageError`].
     pub fn kernel(&self, progress: &dyn Progress) -> Result<Artifact> {
-        let key = Key::of([KERNEL_SOURCES.as_bytes()]);
-        let entry = self.store.get_or_build("kernel", key, progress, |folder| {
+        let key = kernel_key();
+        let entry = self.store.get_or_build(KERNEL, key, progress, |folder| {
             self.check_sources(&inputs::KERNEL, KERNEL_SOURCES)?;
-            progress.step("building the kernel (once, about a minute)");
+            progress.step("building the kernel");
             kernel::build(&self.source_root, &self.cache.join("kernel"), folder)
         })?;
         Ok(Artifact {
@@ -66,28 +118,21 @@ impl Images {
     /// # Errors
     /// See [`ImageError`].
     pub fn python(&self, progress: &dyn Progress) -> Result<Artifact> {
-        let component_key = Key::of([PYTHON_SOURCES.as_bytes()]);
-        let settings = aot::settings();
-        let key = Key::of([component_key.bytes(), settings.as_bytes()]);
-        let entry = self
-            .store
-            .get_or_build("python-image", key, progress, |folder| {
-                let component = self.store.get_or_build(
-                    "python-component",
-                    component_key,
-                    progress,
-                    |folder| {
+        let key = image_key();
+        let entry = self.store.get_or_build(IMAGE, key, progress, |folder| {
+            let component =
+                self.store
+                    .get_or_build(COMPONENT, component_key(), progress, |folder| {
                         self.check_sources(&inputs::PYTHON, PYTHON_SOURCES)?;
                         python::build(&self.source_root, folder, progress)
-                    },
-                )?;
-                let path = component.join(python::COMPONENT_FILE);
-                let component = fs::read(&path).map_err(|error| ImageError::file(&path, error))?;
-                progress.step("compiling Python ahead of time (once, some seconds)");
-                let path = folder.join(python::IMAGE_FILE);
-                fs::write(&path, aot::image("python", &component)?)
-                    .map_err(|error| ImageError::file(&path, error))
-            })?;
+                    })?;
+            let path = component.join(python::COMPONENT_FILE);
+            let component = fs::read(&path).map_err(|error| ImageError::file(&path, error))?;
+            progress.step("compiling Python ahead of time");
+            let path = folder.join(python::IMAGE_FILE);
+            fs::write(&path, aot::image("python", &component)?)
+                .map_err(|error| ImageError::file(&path, error))
+        })?;
         Ok(Artifact {
             path: entry.join(python::IMAGE_FILE),
             key,

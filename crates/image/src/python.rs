@@ -46,7 +46,7 @@ pub(crate) fn build(source_root: &Path, folder: &Path, progress: &dyn Progress) 
     let work = folder.join("work");
     fs::create_dir(&work).map_err(|error| ImageError::file(&work, error))?;
 
-    progress.step("fetching componentize-py and the Python packages (once)");
+    progress.step("fetching componentize-py and the Python packages");
     install(
         &adapter.join("build/tool-requirements.txt"),
         &work.join(TOOL),
@@ -59,7 +59,7 @@ pub(crate) fn build(source_root: &Path, folder: &Path, progress: &dyn Progress) 
     )?;
     remove_compiled(&work.join("packages"))?;
 
-    progress.step("building the Python component (once, some ten seconds)");
+    progress.step("building the Python component");
     let shim = work.join(SHIM);
     compile_shim(&adapter.join("build/determinism.rs"), &shim)?;
     copy_folder(&adapter.join("src"), &work.join("src"))?;

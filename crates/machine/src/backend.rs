@@ -1,11 +1,14 @@
 //! What every way of running machines offers.
 
+use crate::saved::Body;
 use crate::{Channel, Ending, Limits, Result};
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// A way of running machines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum BackendKind {
     /// The embedded VMM on `/dev/kvm`.
     Kvm,
@@ -44,6 +47,9 @@ pub struct MachineSpec {
 pub trait Backend: Send + Sync {
     /// Which one this is.
     fn kind(&self) -> BackendKind;
+
+    /// Changes when templates and saved states of before cannot be used any more.
+    fn state_format(&self) -> Vec<u8>;
 
     /// Starts what can be started before it is known what to run, so that the next
     /// machine is there sooner. Failing is no error: the next start will say why.
@@ -98,15 +104,14 @@ pub trait Machine: Send {
     /// as who it is.
     fn keeps_channel(&self) -> bool;
 
-    /// Writes what the machine has become since it was forked into a folder, for
-    /// [`Template::restore`]; the machine goes on, and its channel if [`Self::keeps_channel`].
-    /// Nothing may be under way on the channel. A snapshot that is in the folder already is
-    /// overwritten, which costs less than making its files anew.
+    /// Writes what the machine has become since it was forked, for [`Template::restore`]; the
+    /// machine goes on, and its channel if [`Self::keeps_channel`]. Nothing may be under way on
+    /// the channel. The files may hold another state, which is written over.
     ///
     /// # Errors
-    /// The machine has ended, was not forked from a template, or the folder cannot be
+    /// The machine has ended, was not forked from a template, or the files cannot be
     /// written; it goes on where it can.
-    fn snapshot(&mut self, folder: &Path) -> Result<()>;
+    fn snapshot(&mut self, body: &mut Body) -> Result<()>;
 
     /// Makes the machine a template; the machine ends. Its channel must have been dropped.
     ///
@@ -146,12 +151,12 @@ pub trait Template: Send + Sync {
     fn fork(&self, limits: Limits) -> Result<Box<dyn Machine>>;
 
     /// Starts a copy of a machine that was forked from this template, as it was when
-    /// [`Machine::snapshot`] wrote `folder`. It is a twin until its guest is greeted. The
-    /// folder is not needed any more when this returns.
+    /// [`Machine::snapshot`] wrote `body`. It is a twin until its guest is greeted. The files are
+    /// not needed any more when this returns.
     ///
     /// # Errors
     /// The files are not those of a snapshot of a fork of this template.
-    fn restore(&self, folder: &Path, limits: Limits) -> Result<Box<dyn Machine>>;
+    fn restore(&self, body: Body, limits: Limits) -> Result<Box<dyn Machine>>;
 
     /// Starts one process ahead, for a machine to come, unless `enough` wait already. Whether
     /// it did. Backends that cannot do nothing, and failing is no error: see

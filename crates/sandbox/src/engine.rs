@@ -2,7 +2,6 @@
 
 use crate::backends::{BackendType, first_available};
 use crate::{Result, SandboxError};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use ukernel_abi::message::Outcome;
@@ -44,14 +43,14 @@ pub struct EngineOptions {
 pub struct Engine {
     images: Images,
     backend: Box<dyn Backend>,
-    /// What a template of this backend depends on, beside the host.
-    backend_identity: String,
 }
 
 /// A template, and what names it.
 pub struct StoredTemplate {
     /// The template.
     pub template: Box<dyn Template>,
+    /// What runs its forks.
+    pub backend: BackendKind,
     /// Digest of what it was made from. A snapshot fits the template it was made with.
     pub key: Key,
 }
@@ -63,13 +62,12 @@ impl Engine {
     /// [`SandboxError::NoBackend`], [`SandboxError::Machine`].
     pub fn open(options: &EngineOptions) -> Result<Self> {
         let kind = first_available(&options.preference, &options.probe)?;
-        let (backend, backend_identity) = open_backend(kind, options)?;
+        let backend = open_backend(kind, options)?;
         // A process takes a moment to start; it does so while the store is looked at.
         backend.prepare();
         Ok(Self {
             images: Images::new(options.home.clone(), options.source.clone()),
             backend,
-            backend_identity,
         })
     }
 
@@ -84,6 +82,7 @@ impl Engine {
     /// # Errors
     /// [`SandboxError::Image`].
     pub fn spec(&self, memory_mib: u32, progress: &dyn Progress) -> Result<MachineSpec> {
+        self.images.announce(progress);
         Ok(MachineSpec {
             kernel: self.images.kernel(progress)?.path,
             image: self.images.python(progress)?.path,
@@ -97,6 +96,7 @@ impl Engine {
     /// # Errors
     /// [`SandboxError::Image`], [`SandboxError::Machine`], [`SandboxError::Template`].
     pub fn template(&self, memory_mib: u32, progress: &dyn Progress) -> Result<StoredTemplate> {
+        self.images.announce(progress);
         let kernel = self.images.kernel(progress)?;
         let image = self.images.python(progress)?;
         let key = Key::of([
@@ -104,7 +104,8 @@ impl Engine {
             image.key.bytes(),
             &memory_mib.to_le_bytes(),
             host_identity().as_bytes(),
-            self.backend_identity.as_bytes(),
+            self.backend.kind().name().as_bytes(),
+            &self.backend.state_format(),
             env!("CARGO_PKG_VERSION").as_bytes(),
         ]);
         let kind = format!("template-{}", self.backend.kind().name());
@@ -118,6 +119,7 @@ impl Engine {
             })?;
         Ok(StoredTemplate {
             template: self.backend.open_template(&folder, &image.path)?,
+            backend: self.backend.kind(),
             key,
         })
     }
@@ -177,20 +179,12 @@ fn exercise(machine: &mut dyn Machine, source: &str) -> Result<(), MachineError>
     }
 }
 
-/// The backend, and what its templates depend on: another Firecracker cannot load them.
-fn open_backend(kind: BackendKind, options: &EngineOptions) -> Result<(Box<dyn Backend>, String)> {
+fn open_backend(kind: BackendKind, options: &EngineOptions) -> Result<Box<dyn Backend>> {
     Ok(match kind {
-        BackendKind::Kvm => (
-            Box::new(Kvm::new(options.vm_process.clone())?),
-            String::new(),
-        ),
+        BackendKind::Kvm => Box::new(Kvm::new(options.vm_process.clone())?),
         BackendKind::Firecracker => {
             let program = options.probe.find_firecracker().unwrap_or_default();
-            let identity = std::fs::metadata(&program)
-                .map(|file| format!("{} {} {}", file.len(), file.mtime(), file.mtime_nsec()))
-                .unwrap_or_default();
-            let run = options.home.join("run");
-            (Box::new(Firecracker::new(program, run)?), identity)
+            Box::new(Firecracker::new(program, options.home.join("run"))?)
         }
     })
 }

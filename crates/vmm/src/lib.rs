@@ -46,6 +46,7 @@
 pub mod boot;
 mod clock;
 pub mod devices;
+pub mod difference;
 mod error;
 mod exit;
 mod interrupt;
@@ -62,10 +63,12 @@ mod slots;
 pub mod snapshot;
 pub mod sparse;
 pub mod speed;
+pub mod tail;
 mod template;
 mod usage;
 pub mod vm;
 pub mod vsock;
+pub mod wait;
 
 pub use error::{Result, VmmError};
 pub use exit::{Ending, ExitReason};
@@ -76,4 +79,5 @@ pub use process::config::{BootConfig, ForkConfig, Snapshot, SnapshotMemory};
 pub use process::host::VmProcess;
 pub use process::launcher::{Launcher, LauncherOptions};
 pub use process::message::{StartTimes, Stats};
+pub use snapshot::state_format;
 pub use template::Template;

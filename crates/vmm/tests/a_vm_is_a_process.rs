@@ -94,6 +94,33 @@ fn the_death_of_the_host_is_the_death_of_its_vms() {
 }
 
 #[test]
+fn what_a_vm_process_writes_to_standard_error_is_its_last_words() {
+    let says = |script: &str| {
+        // It takes what it is told first, as a VM process does.
+        let script = format!("head -c 1 > /dev/null; {script}");
+        let words = ["-c", &script].map(Into::into);
+        let options = ukernel_vmm::LauncherOptions::new("/bin/sh", words);
+        let launcher = ukernel_vmm::Launcher::new(options).ok()?;
+        let mut process = VmProcess::spawn(&launcher).expect("spawn");
+        let ending = process.wait_ending(Duration::from_secs(20));
+        Some(ending.expect("asked").expect("it ends").to_string())
+    };
+    let Some(ending) = says("echo one >&2; echo two >&2; exit 3") else {
+        println!("SKIPPED: there is no KVM");
+        return;
+    };
+    assert_eq!(ending, "VMM failed: exit status: 3: one; two");
+    // Nobody has to read it: what does not fit is lost, and the process goes on.
+    let ending = says("head -c 10000000 /dev/zero >&2; exit 4").expect("KVM is there");
+    assert!(
+        ending.starts_with("VMM failed: exit status: 4: "),
+        "{ending}"
+    );
+    assert!(ending.len() < 8000, "{}", ending.len());
+    assert_eq!(says("exit 5").expect("KVM"), "process exited with status 5");
+}
+
+#[test]
 fn a_vm_joins_the_control_group_it_is_given() {
     if launcher().is_none() {
         return;

@@ -62,8 +62,11 @@ pub enum Session {
         session: String,
         /// Absolute path in the guest.
         source: String,
-        /// File here; `-` is standard output.
+        /// File here, written as a whole or not at all; `-` is standard output.
         target: PathBuf,
+        /// Replace the file here if there is one. A link is replaced, never followed.
+        #[arg(long)]
+        force: bool,
         #[command(flatten)]
         output: Json,
     },

@@ -1,9 +1,11 @@
 //! Sessions and the daemon that keeps them.
 
 use crate::ground::{Behaviour, Ran, children_of, home, ukernel};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use serde_json::Value;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::thread;
@@ -20,6 +22,8 @@ pub const BEHAVIOURS: &[Behaviour] = &[
     ("sessions_outlive_the_daemon", restart),
     ("a_killed_daemon_loses_no_session_silently", killed),
     ("many_first_commands_start_one_daemon", one_daemon),
+    ("what_is_kept_is_for_its_owner_alone", private),
+    ("clients_that_say_nothing_shut_nobody_out", idle_clients),
 ];
 
 /// A home with a daemon of its own, over the store all tests share.
@@ -194,7 +198,10 @@ fn commands() {
         "'a\\nb\\n'\n"
     );
     assert_eq!(desk.says(&["get", "lab", "/first", "-"]), "a\nb\n");
-    desk.says(&["get", "lab", "/first", host]);
+    let kept = desk.session(&["get", "lab", "/first", host]).expect(2);
+    assert!(kept.stderr.contains("--force"), "{}", kept.stderr);
+    assert_eq!(fs::read_to_string(&file).expect("read"), "b 2\na 1\n");
+    desk.says(&["get", "lab", "/first", host, "--force"]);
     assert_eq!(fs::read_to_string(&file).expect("read"), "a\nb\n");
     desk.session(&["bash", "lab", "exit 7"]).expect(7);
     let absent = desk.session(&["bash", "lab", "curl x"]).expect(127);
@@ -383,4 +390,70 @@ fn one_daemon() {
             .expect("JSON");
     assert_eq!(status["process"], desk.daemons()[0]);
     assert_eq!(status["pool"]["allocations"], 6);
+}
+
+fn private() {
+    let desk = Desk::new();
+    desk.says(&["create", "--name", "lab"]);
+    desk.says(&["exec", "lab", "x = 1"]);
+    desk.says(&["snapshot", "lab", "one"]);
+    desk.says(&["exec", "lab", "x = 2"]);
+    desk.says(&["rollback", "lab", "one"]);
+    desk.says(&["fork", "lab"]);
+    desk.says(&["exec", "lab", "x = 3"]);
+    let mut folders = vec![desk.home.path().join("daemon")];
+    let mut kinds = std::collections::BTreeSet::new();
+    while let Some(folder) = folders.pop() {
+        // A checkpoint may be written meanwhile: its folder changes its name.
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let Ok(metadata) = path.symlink_metadata() else {
+                continue;
+            };
+            let mode = metadata.permissions().mode() & 0o7777;
+            assert_eq!(mode & 0o077, 0, "{} {mode:o}", path.display());
+            if metadata.is_dir() {
+                folders.push(path.clone());
+            }
+            kinds.insert(path.file_name().expect("a name").to_owned());
+        }
+    }
+    for kind in [
+        "socket",
+        "lock",
+        "log",
+        "session.json",
+        "journal.jsonl",
+        "pages",
+        "snapshots",
+    ] {
+        assert!(
+            kinds.contains(std::ffi::OsStr::new(kind)),
+            "{kind}: {kinds:?}"
+        );
+    }
+}
+
+fn idle_clients() {
+    let files = getrlimit(Resource::Nofile);
+    let wanted = Rlimit {
+        current: files.maximum,
+        ..files
+    };
+    setrlimit(Resource::Nofile, wanted).expect("as many files as this process may have");
+    let desk = Desk::new();
+    desk.says(&["create", "--name", "lab"]);
+    let socket = desk.home.path().join("daemon/socket");
+    let idle: Vec<UnixStream> = (0..1100)
+        .map(|_| UnixStream::connect(&socket).expect("connected"))
+        .collect();
+    let began = Instant::now();
+    let asked = ukernel(desk.home.path(), &["serve", "--status"]).output();
+    Ran::from(asked.expect("it starts")).expect(0);
+    assert_eq!(desk.says(&["exec", "lab", "6 * 7"]), "42\n");
+    assert!(
+        began.elapsed() < Duration::from_secs(8),
+        "none was waited for"
+    );
+    drop(idle);
 }

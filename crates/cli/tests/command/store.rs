@@ -16,6 +16,10 @@ pub const BEHAVIOURS: &[Behaviour] = &[
         a_truncated_image_is_refused_and_made_again,
     ),
     (
+        "what_is_missing_is_said_before_it_is_built",
+        what_is_missing_is_said_before_it_is_built,
+    ),
+    (
         "two_first_runs_at_once_do_not_disturb_each_other",
         two_first_runs_at_once_do_not_disturb_each_other,
     ),
@@ -91,6 +95,20 @@ fn a_truncated_image_is_refused_and_made_again() {
     file.set_len(1 << 20).expect("truncate");
     file.flush().expect("flush");
     assert!(hello(folder.path()).stderr.contains("damaged"));
+}
+
+fn what_is_missing_is_said_before_it_is_built() {
+    let folder = own_home();
+    let image = entry(folder.path(), "python-image");
+    fs::remove_dir_all(&image).expect("removed");
+    let said = hello(folder.path()).stderr;
+    let first = said.lines().next().expect("a line");
+    assert!(first.contains("once for this release"), "{said}");
+    assert!(first.contains(": Python image (kept in "), "{said}");
+    assert!(first.contains("seconds"), "{said}");
+    assert!(!first.contains("kernel,"), "it is there: {said}");
+    let again = hello(folder.path()).stderr;
+    assert!(!again.contains("once for this release"), "{again}");
 }
 
 fn two_first_runs_at_once_do_not_disturb_each_other() {

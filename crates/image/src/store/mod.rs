@@ -71,6 +71,16 @@ impl Store {
         Self { root }
     }
 
+    /// The folder of all entries.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Whether there is such an entry. Whether it is right shows when it is asked for.
+    pub(crate) fn has(&self, kind: &str, key: Key) -> bool {
+        Place::new(&self.root.join(kind), key).entry.is_dir()
+    }
+
     /// The folder of an entry, built by `build` into an empty folder if it is absent or
     /// damaged. Processes that ask at once build once. `kind` is a plain folder name.
     ///

@@ -10,14 +10,13 @@
 //! ```
 
 use super::unnamed;
-use crate::{MachineError, Result, overwrite};
+use crate::{MachineError, Result};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use ukernel_abi::layout::PAGE_BYTES;
-use ukernel_vmm::snapshot::diff;
-use ukernel_vmm::snapshot::pages::{self, PageRange};
+use ukernel_vmm::difference::{self, PageRange};
 use ukernel_vmm::sparse;
 
 /// Bytes copied at once.
@@ -46,15 +45,17 @@ impl Changes {
         }
     }
 
-    /// Those written down at `path`, and the memory to be mapped.
-    pub(super) fn read(template: Arc<File>, path: &Path, run_dir: &Path) -> Result<(Self, File)> {
+    /// Those written down in `pages`, and the memory to be mapped.
+    pub(super) fn read(
+        template: Arc<File>,
+        pages: &mut File,
+        run_dir: &Path,
+    ) -> Result<(Self, File)> {
         let failed =
             |error| MachineError::io(format!("copying memory in {}", run_dir.display()), error);
-        let mut difference = File::open(path)
-            .map_err(|error| MachineError::io(format!("opening {}", path.display()), error))?;
         let memory = tempfile::tempfile_in(run_dir).map_err(failed)?;
         sparse::copy(&template, &memory).map_err(failed)?;
-        let written = diff::apply_to_file(&memory, &mut difference)?;
+        let written = difference::apply(&memory, pages)?;
         let mapped = memory.try_clone().map_err(failed)?;
         let changes = Self {
             memory: Some(memory),
@@ -102,17 +103,16 @@ impl Changes {
             Ok(())
         })
         .map_err(failed)?;
-        self.written = pages::union(&self.written, &found);
+        self.written = difference::union(&self.written, &found);
         self.is_behind = false;
         Ok(())
     }
 
     /// Writes down what differs from the template.
-    pub(super) fn write(&self, path: &Path) -> Result<()> {
-        let mut file = overwrite::open(path)?;
+    pub(super) fn write(&self, pages: &mut File) -> Result<()> {
         let memory = self.memory.as_ref().unwrap_or(&self.template);
-        diff::write_from_file(&self.template, memory, &self.written, &mut file)?;
-        overwrite::cut(&mut file, path)
+        difference::write(&self.template, memory, &self.written, pages)?;
+        Ok(())
     }
 }
 
@@ -128,6 +128,7 @@ fn range(start: u64, end: u64) -> PageRange {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Seek;
     use tempfile::{TempDir, tempdir, tempfile};
 
     const PAGE: usize = PAGE_BYTES as usize;
@@ -167,12 +168,13 @@ mod tests {
 
         /// Writes the changes down and reads them again.
         fn again(&self, changes: &Changes) -> (Changes, u64) {
-            let path = self.run_dir.path().join("pages");
-            changes.write(&path).expect("written down");
-            let bytes = path.metadata().expect("stat").len();
+            let mut pages = tempfile().expect("file");
+            changes.write(&mut pages).expect("written down");
+            let bytes = pages.metadata().expect("stat").len();
+            pages.rewind().expect("rewound");
             let template = Arc::clone(&self.template);
             let (changes, mapped) =
-                Changes::read(template, &path, self.run_dir.path()).expect("read");
+                Changes::read(template, &mut pages, self.run_dir.path()).expect("read");
             let mut memory = vec![1; self.memory.len()];
             mapped.read_exact_at(&mut memory, 0).expect("read");
             assert!(memory == self.memory);

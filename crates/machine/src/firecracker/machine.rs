@@ -2,12 +2,12 @@
 
 use super::changes::Changes;
 use super::process::{Process, VSOCK_SOCKET, ended};
-use super::template::{FirecrackerTemplate, PAGES_FILE, STATE_FILE, Snapshot};
+use super::template::{FirecrackerTemplate, Snapshot};
 use super::{Shared, api_path, memory, unnamed};
 use crate::greeting::Greeting;
+use crate::saved::Body;
 use crate::{
     Channel, Ending, Limits, Machine, MachineError, MachineSpec, MachineStats, Result, Template,
-    overwrite,
 };
 use serde_json::json;
 use std::fs::File;
@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use ukernel_abi::layout::{
     CHANNEL_PORT, CMDLINE_TSC_KHZ, GUEST_CID, MAX_MEMORY_MIB, MIN_MEMORY_MIB,
 };
+use ukernel_vmm::wait;
 
 /// How long Firecracker may take for what it does at once. Generous: hosts are shared.
 pub(super) const ANSWER: Duration = Duration::from_secs(20);
@@ -182,21 +183,15 @@ impl Machine for FirecrackerMachine {
     /// Waits until the guest listens.
     fn connect(&mut self) -> Result<Channel> {
         let deadline = Instant::now() + LISTEN;
-        loop {
+        let connected = wait::until(deadline, AGAIN, || {
             let dialled = self.dial(deadline);
             if let Some(ending) = self.process.wait_ending(Duration::ZERO)? {
                 return Err(ended(&ending));
             }
-            if let Some(stream) = dialled? {
-                return Channel::new(stream, self.greeting);
-            }
-            if let Some(ending) = self.process.wait_ending(AGAIN)? {
-                return Err(ended(&ending));
-            }
-            if Instant::now() >= deadline {
-                return Err(MachineError::TimedOut(LISTEN));
-            }
-        }
+            dialled
+        })?;
+        let stream = connected.ok_or(MachineError::TimedOut(LISTEN))?;
+        Channel::new(stream, self.greeting)
     }
 
     fn pause(&mut self) -> Result<()> {
@@ -212,17 +207,15 @@ impl Machine for FirecrackerMachine {
         false
     }
 
-    fn snapshot(&mut self, folder: &Path) -> Result<()> {
-        let failed = |error| MachineError::io("keeping the state of a machine", error);
+    fn snapshot(&mut self, body: &mut Body) -> Result<()> {
         let mut changes = self.changes.take().ok_or(MachineError::NOT_FORKED)?;
         let taken = self.take_changes(&mut changes);
         let changes = self.changes.insert(changes);
         let mut state = taken?;
-        changes.write(&folder.join(PAGES_FILE))?;
-        let path = folder.join(STATE_FILE);
-        let mut file = overwrite::open(&path)?;
-        std::io::copy(&mut state, &mut file).map_err(failed)?;
-        overwrite::cut(&mut file, &path)
+        changes.write(&mut body.pages)?;
+        std::io::copy(&mut state, &mut body.state)
+            .and_then(|_| body.cut())
+            .map_err(|error| MachineError::io("writing a state", error))
     }
 
     fn into_template(mut self: Box<Self>) -> Result<Box<dyn Template>> {

@@ -26,12 +26,12 @@ mod machine;
 mod memory;
 mod process;
 mod starter;
-mod tail;
 mod template;
 mod unnamed;
 
 use crate::spares::Spares;
 use crate::{Backend, BackendKind, Machine, MachineError, MachineSpec, Result, Template};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf, absolute};
 use std::sync::{Arc, OnceLock};
 
@@ -103,6 +103,19 @@ impl Firecracker {
 impl Backend for Firecracker {
     fn kind(&self) -> BackendKind {
         BackendKind::Firecracker
+    }
+
+    /// The program's: another release of it cannot load them. And that of differences.
+    fn state_format(&self) -> Vec<u8> {
+        let program = std::fs::metadata(&self.shared.program).map(|file| {
+            let (seconds, nanoseconds) = (file.mtime(), file.mtime_nsec());
+            format!("{} {seconds} {nanoseconds} ", file.len())
+        });
+        [
+            program.unwrap_or_default().into_bytes(),
+            ukernel_vmm::state_format(),
+        ]
+        .concat()
     }
 
     fn prepare(&self) {

@@ -2,21 +2,21 @@
 
 use super::Shared;
 use super::ending;
-use super::tail::Tail;
 use crate::{Ending, MachineError, Result};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{
     Pid, PidfdFlags, Resource, Rlimit, Signal, pidfd_open, pidfd_send_signal, prlimit,
 };
 use serde::Serialize;
 use std::fs::{File, Permissions};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+use ukernel_vmm::tail::Tail;
+use ukernel_vmm::wait;
 
 /// API socket, in the process's folder.
 const API_SOCKET: &str = "api";
@@ -88,15 +88,14 @@ impl Process {
     pub(super) fn wait_ready(&mut self) -> Result<()> {
         let deadline = Instant::now() + START;
         let socket = self.path(API_SOCKET);
-        while UnixStream::connect(&socket).is_err() {
-            if let Some(ending) = self.wait_ending(LOOK)? {
-                return Err(ended(&ending));
+        let connected = wait::until(deadline, LOOK, || {
+            let connected = UnixStream::connect(&socket);
+            match self.wait_ending(Duration::ZERO)? {
+                Some(ending) => Err(ended(&ending)),
+                None => Ok(connected.ok()),
             }
-            if Instant::now() >= deadline {
-                return Err(MachineError::TimedOut(START));
-            }
-        }
-        Ok(())
+        })?;
+        connected.map_or(Err(MachineError::TimedOut(START)), |_| Ok(()))
     }
 
     /// Path of a socket of the process, short enough for a socket address.
@@ -135,7 +134,9 @@ impl Process {
         if let Some(ending) = &self.ending {
             return Ok(Some(ending.clone()));
         }
-        if !self.is_gone(timeout)? {
+        let gone = wait::readable(self.pidfd.as_fd(), Instant::now() + timeout)
+            .map_err(|error| MachineError::io("waiting for firecracker", error))?;
+        if !gone {
             return Ok(None);
         }
         let status = self
@@ -151,22 +152,6 @@ impl Process {
         // Fails only if the process is gone already.
         let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
         self.wait_ending(REAP)?.ok_or(MachineError::TimedOut(REAP))
-    }
-
-    fn is_gone(&self, timeout: Duration) -> Result<bool> {
-        let deadline = Instant::now() + timeout;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let left = Timespec {
-                tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
-                tv_nsec: left.subsec_nanos().into(),
-            };
-            match poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], Some(&left)) {
-                Ok(count) => return Ok(count > 0),
-                Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(MachineError::io("waiting for firecracker", error)),
-            }
-        }
     }
 }
 

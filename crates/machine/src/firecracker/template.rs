@@ -4,6 +4,7 @@ use super::changes::Changes;
 use super::dig::dig;
 use super::machine::FirecrackerMachine;
 use super::{Shared, unnamed};
+use crate::saved::Body;
 use crate::{Limits, Machine, MachineError, Result, Template};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, Permissions};
@@ -16,9 +17,7 @@ use ukernel_vmm::sparse;
 /// Guest memory, sparse. Firecracker maps it `MAP_PRIVATE` and never writes to it.
 const MEMORY_FILE: &str = "firecracker-memory";
 /// Registers and devices, in Firecracker's format.
-pub(super) const STATE_FILE: &str = "firecracker-state";
-/// What a fork has changed in its memory, of a snapshot.
-pub(super) const PAGES_FILE: &str = "firecracker-pages";
+const STATE_FILE: &str = "firecracker-state";
 /// What a saved folder is.
 const LABEL_FILE: &str = "firecracker.json";
 
@@ -131,11 +130,11 @@ impl Template for FirecrackerTemplate {
         Ok(Box::new(machine))
     }
 
-    fn restore(&self, folder: &Path, limits: Limits) -> Result<Box<dyn Machine>> {
-        let (path, state) = (folder.join(PAGES_FILE), folder.join(STATE_FILE));
+    fn restore(&self, mut body: Body, limits: Limits) -> Result<Box<dyn Machine>> {
         let template = Arc::clone(&self.memory);
-        let (changes, memory) = Changes::read(template, &path, &self.shared.run_dir)?;
-        let path = unnamed::path(&memory);
+        let (changes, memory) = Changes::read(template, &mut body.pages, &self.shared.run_dir)?;
+        // Firecracker opens what it is named: it gets the very file that is open here.
+        let (state, path) = (unnamed::path(&body.state), unnamed::path(&memory));
         let machine = FirecrackerMachine::load(&self.shared, &state, &path, changes, limits)?;
         Ok(Box::new(machine))
     }

@@ -3,10 +3,11 @@
 mod template;
 
 use crate::greeting::Greeting;
+use crate::saved::Body;
 use crate::spares::Spares;
 use crate::{
     Backend, BackendKind, Channel, Ending, Machine, MachineError, MachineSpec, MachineStats,
-    Result, Template, overwrite,
+    Result, Template,
 };
 use std::fs::File;
 use std::io::Write;
@@ -16,7 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use ukernel_vmm::jail::JailReport;
-use ukernel_vmm::{BootConfig, Launcher, LauncherOptions, VmProcess, VmmError};
+use ukernel_vmm::{BootConfig, Launcher, LauncherOptions, VmProcess, VmmError, wait};
 
 use template::KvmTemplate;
 
@@ -87,6 +88,10 @@ impl Backend for Kvm {
         BackendKind::Kvm
     }
 
+    fn state_format(&self) -> Vec<u8> {
+        ukernel_vmm::state_format()
+    }
+
     fn prepare(&self) {
         self.shared.prepare(1);
     }
@@ -139,17 +144,18 @@ impl KvmMachine {
     /// of a template shall have to hear of it.
     fn settle(&mut self) -> Result<()> {
         drop(self.channel.take());
-        let began = Instant::now();
-        loop {
+        let deadline = Instant::now() + SETTLE_TIMEOUT;
+        let settled = wait::until(deadline, Duration::from_micros(200), || {
             self.process.pause()?;
             match self.process.snapshot(None) {
-                Ok(_) => return Ok(()),
-                Err(VmmError::NotNow(_)) if began.elapsed() < SETTLE_TIMEOUT => {}
-                Err(error) => return Err(error.into()),
+                Err(VmmError::NotNow(_)) => {
+                    self.process.resume()?;
+                    Ok(None)
+                }
+                other => other.map(Some),
             }
-            self.process.resume()?;
-            std::thread::sleep(Duration::from_micros(200));
-        }
+        })?;
+        settled.map_or(Err(MachineError::TimedOut(SETTLE_TIMEOUT)), |_| Ok(()))
     }
 }
 
@@ -158,18 +164,17 @@ impl Machine for KvmMachine {
         if let Some(channel) = self.channel.take() {
             return Ok(channel);
         }
-        let began = Instant::now();
-        loop {
+        let deadline = Instant::now() + SETTLE_TIMEOUT;
+        let attached = wait::until(deadline, Duration::from_millis(1), || {
             let (near, far) = greeted_pair(self.greeting)?;
             match self.process.attach_channel(far) {
-                Ok(()) => return Ok(near),
+                Ok(()) => Ok(Some(near)),
                 // The guest has not yet heard that the channel before was closed.
-                Err(VmmError::NotNow(_)) if began.elapsed() < SETTLE_TIMEOUT => {
-                    std::thread::sleep(Duration::from_millis(1));
-                }
-                Err(error) => return Err(error.into()),
+                Err(VmmError::NotNow(_)) => Ok(None),
+                Err(error) => Err(MachineError::from(error)),
             }
-        }
+        })?;
+        attached.ok_or(MachineError::TimedOut(SETTLE_TIMEOUT))
     }
 
     fn pause(&mut self) -> Result<()> {
@@ -188,23 +193,19 @@ impl Machine for KvmMachine {
         true
     }
 
-    fn snapshot(&mut self, folder: &Path) -> Result<()> {
+    fn snapshot(&mut self, body: &mut Body) -> Result<()> {
         if self.image.is_some() {
             return Err(MachineError::NOT_FORKED);
         }
-        let path = folder.join(template::PAGES_FILE);
-        let mut pages = overwrite::open(&path)?;
         self.process.pause()?;
-        let taken = self.process.snapshot(Some(&pages));
+        // The VM's process moves the position both have in the file.
+        let taken = self.process.snapshot(Some(&body.pages));
         self.process.resume()?;
         let state = taken?.state;
-        // The VM's process has moved the position both have.
-        overwrite::cut(&mut pages, &path)?;
-        let path = folder.join(template::STATE_FILE);
-        let mut file = overwrite::open(&path)?;
-        file.write_all(&state)
-            .map_err(|error| MachineError::io(format!("writing {}", path.display()), error))?;
-        overwrite::cut(&mut file, &path)
+        body.state
+            .write_all(&state)
+            .and_then(|()| body.cut())
+            .map_err(|error| MachineError::io("writing a state", error))
     }
 
     fn into_template(mut self: Box<Self>) -> Result<Box<dyn Template>> {

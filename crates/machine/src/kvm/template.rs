@@ -2,6 +2,7 @@
 
 use super::{KvmMachine, Shared, create, greeted_pair, open};
 use crate::greeting::Greeting;
+use crate::saved::Body;
 use crate::{Limits, Machine, MachineError, Result, Template};
 use std::fs::File;
 use std::path::Path;
@@ -11,9 +12,7 @@ use ukernel_vmm::{ForkConfig, VmProcess};
 /// Guest memory, sparse.
 const MEMORY_FILE: &str = "memory";
 /// Registers and devices.
-pub(super) const STATE_FILE: &str = "state";
-/// Pages a fork has written, of a snapshot.
-pub(super) const PAGES_FILE: &str = "pages";
+const STATE_FILE: &str = "state";
 /// Pages a fork needs first.
 const WORKING_SET_FILE: &str = "working-set";
 
@@ -77,10 +76,12 @@ impl Template for KvmTemplate {
         Ok(Box::new(self.start(limits, None)?))
     }
 
-    fn restore(&self, folder: &Path, limits: Limits) -> Result<Box<dyn Machine>> {
-        let pages = open(&folder.join(PAGES_FILE))?;
-        let state = read(folder, STATE_FILE)?;
-        Ok(Box::new(self.start(limits, Some((&pages, &state)))?))
+    fn restore(&self, body: Body, limits: Limits) -> Result<Box<dyn Machine>> {
+        let state = body
+            .read_state()
+            .map_err(|error| MachineError::io("reading a state", error))?;
+        let snapshot = Some((&body.pages, state.as_slice()));
+        Ok(Box::new(self.start(limits, snapshot)?))
     }
 
     fn prepare(&self, enough: usize) -> bool {
@@ -117,7 +118,7 @@ fn read(folder: &Path, name: &str) -> Result<Vec<u8>> {
         .map_err(|error| MachineError::io(format!("reading {}", path.display()), error))
 }
 
-pub(super) fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
     let path = folder.join(name);
     std::fs::write(&path, bytes)
         .map_err(|error| MachineError::io(format!("writing {}", path.display()), error))

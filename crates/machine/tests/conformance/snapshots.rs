@@ -8,6 +8,7 @@ use std::path::Path;
 use tempfile::TempDir;
 use ukernel_abi::message::Limits;
 use ukernel_machine::guest::Guest;
+use ukernel_machine::saved::Body;
 use ukernel_machine::{Machine, Template};
 
 pub const BEHAVIOURS: &[Behaviour] = &[
@@ -21,7 +22,8 @@ pub const BEHAVIOURS: &[Behaviour] = &[
 
 /// Takes a snapshot.
 fn snapshot_to(folder: &Path, machine: &mut dyn Machine, guest: Guest) -> Guest {
-    machine.snapshot(folder).expect("a snapshot");
+    let mut body = Body::create(folder).expect("files");
+    machine.snapshot(&mut body).expect("a snapshot");
     after_snapshot(machine, guest)
 }
 
@@ -41,7 +43,8 @@ fn snapshot(machine: &mut dyn Machine, guest: Guest) -> (TempDir, Guest) {
 }
 
 fn restore(template: &dyn Template, folder: &Path) -> (Box<dyn Machine>, Guest) {
-    let restored = template.restore(folder, Limits::NONE);
+    let body = Body::open(folder).expect("files");
+    let restored = template.restore(body, Limits::NONE);
     let mut machine = restored.expect("a restored machine");
     let guest = greet(machine.as_mut());
     (machine, guest)
@@ -105,10 +108,19 @@ fn again(ground: &Ground) {
 }
 
 fn failing(ground: &Ground) {
-    let nowhere = Path::new("/nowhere/at/all");
+    let full = || {
+        let file = || {
+            fs::File::options()
+                .write(true)
+                .open("/dev/full")
+                .expect("a device")
+        };
+        let (state, pages) = (file(), file());
+        Body { state, pages }
+    };
     let (mut machine, mut guest) = ground.boot();
     assert_eq!(run(&mut guest, "x = 1").outcome, DONE);
-    let refused = machine.snapshot(nowhere);
+    let refused = machine.snapshot(&mut full());
     assert!(refused.is_err(), "it was not forked");
     let mut guest = after_snapshot(machine.as_mut(), guest);
     assert_eq!(value(&mut guest, "x"), "1");
@@ -120,7 +132,7 @@ fn failing(ground: &Ground) {
             run(&mut guest, &format!("x = {n}; y{n} = 'new'")).outcome,
             DONE
         );
-        assert!(machine.snapshot(nowhere).is_err(), "no such folder");
+        assert!(machine.snapshot(&mut full()).is_err(), "a full disk");
         guest = after_snapshot(machine.as_mut(), guest);
         assert_eq!(value(&mut guest, "x"), n.to_string());
     }
@@ -135,8 +147,8 @@ fn damaged(ground: &Ground) {
     assert_eq!(run(&mut guest, "x = 1").outcome, DONE);
     let (folder, mut guest) = snapshot(machine.as_mut(), guest);
     let try_restore = || {
-        let restored = template.restore(folder.path(), Limits::NONE);
-        restored.map(drop)
+        let body = Body::open(folder.path())?;
+        template.restore(body, Limits::NONE).map(drop)
     };
     for entry in fs::read_dir(folder.path()).expect("folder") {
         let path = entry.expect("entry").path();

@@ -2,71 +2,86 @@
 
 use super::journal::Entry;
 use super::record::{Checkpoint, checkpoint_folder};
-use super::state::State;
-use super::stored::{self, Seal};
+use super::state::{Phase, State};
+use super::stored;
 use crate::vm::Vm;
 use crate::{Result, SandboxError, Standing};
 use std::path::{Path, PathBuf};
+use ukernel_machine::SavedState;
 
 /// A stored state larger than this is checked while a VM is started from it.
 const CHECK_BESIDE_BYTES: u64 = 1 << 20;
 
 /// Where a VM can start from: a folder, unless it is the template, and commands in it.
 pub(super) struct Origin {
-    pub(super) stored: Option<(PathBuf, Seal)>,
+    pub(super) stored: Option<(PathBuf, SavedState)>,
     pub(super) after: u64,
     /// What it is, for people.
     pub(super) what: String,
 }
 
-impl Origin {
-    /// Refuses one that is not what was stored.
-    pub(super) fn check(&self) -> Result<()> {
-        match &self.stored {
-            Some((folder, seal)) => seal.check(folder, &self.what),
+impl State {
+    /// Refuses an origin that is not what was stored.
+    pub(super) fn check(&self, origin: &Origin) -> Result<()> {
+        match &origin.stored {
+            Some((folder, state)) => self.vms.check(state, folder, &origin.what),
             None => Ok(()),
         }
     }
-}
 
-impl State {
-    /// Writes down what the VM has become since the last checkpoint.
+    /// Writes down what the VM has become since the last checkpoint. That its VM was lost is also
+    /// told to whoever wants the VM next.
     pub(super) fn checkpoint(&mut self) -> Result<()> {
-        if !self.is_dirty {
-            return Ok(());
-        }
-        let Some(vm) = self.vm.as_mut() else {
+        let Phase::Dirty(vm) = &mut self.phase else {
             return Ok(());
         };
         let after = self.record.commands;
         let target = self.folder.join(checkpoint_folder(after));
-        let written = stored::write_whole(&target, |folder| Ok(vm.snapshot(folder)?));
-        let seal = match written {
-            Ok(seal) => seal,
-            Err(error) => {
-                self.notice_loss(&error);
-                return Err(error);
-            }
-        };
+        let vms = &self.vms;
+        let written = stored::write_whole(&target, |folder| {
+            vm.snapshot(folder)?;
+            vms.seal(folder)
+        });
+        let state = written.map_err(|error| self.notice_loss(error))?;
         self.switch_to(Some(Checkpoint {
             after,
             folder: checkpoint_folder(after),
-            seal,
+            state,
         }))?;
-        self.is_dirty = false;
+        self.phase = match std::mem::replace(&mut self.phase, Phase::Cold) {
+            Phase::Dirty(vm) => Phase::Clean(vm),
+            other => other,
+        };
         Ok(())
     }
 
+    /// The same for a caller who is told of a loss now.
+    pub(super) fn checkpoint_now(&mut self) -> Result<()> {
+        let written = self.checkpoint();
+        self.tell_loss()?;
+        written
+    }
+
     /// A snapshot failed: because the VM is gone?
-    fn notice_loss(&mut self, error: &SandboxError) {
-        if let Some(mut vm) = self.vm.take_if(Vm::has_ended) {
-            self.unsaid_loss = Some(match error {
-                SandboxError::Machine(error) => vm.last_words(error),
-                other => other.to_string(),
-            });
-            self.vms.end(vm);
-            self.is_dirty = false;
+    fn notice_loss(&mut self, error: SandboxError) -> SandboxError {
+        let mut vm = match std::mem::replace(&mut self.phase, Phase::Cold) {
+            Phase::Dirty(vm) => vm,
+            other => {
+                self.phase = other;
+                return error;
+            }
+        };
+        if !vm.has_ended() {
+            self.phase = Phase::Dirty(vm);
+            return error;
         }
+        let reason = match &error {
+            SandboxError::Machine(error) => vm.last_words(error),
+            other => other.to_string(),
+        };
+        self.vms.end(vm);
+        self.phase = Phase::Lost(reason.clone());
+        self.loss(reason)
     }
 
     /// Makes `checkpoint` the one, on disk first, and forgets the one before.
@@ -106,10 +121,10 @@ impl State {
     /// Where copies of this session, as it is now, start from.
     pub(super) fn origin(&mut self) -> Result<Origin> {
         self.check_alive()?;
-        self.checkpoint()?;
+        self.checkpoint_now()?;
         let stored = self.record.checkpoint.as_ref();
         Ok(Origin {
-            stored: stored.map(|stored| (self.folder.join(&stored.folder), stored.seal.clone())),
+            stored: stored.map(|stored| (self.folder.join(&stored.folder), stored.state.clone())),
             after: self.checkpointed(),
             what: "the checkpoint".to_owned(),
         })
@@ -118,18 +133,18 @@ impl State {
     /// Goes to a stored state. The VM of before is given up when the new one is there.
     pub(super) fn go_to(&mut self, origin: &Origin, label: &str) -> Result<()> {
         let vm = match &origin.stored {
-            Some((folder, seal)) => self.start_from(folder, seal, &origin.what)?,
+            Some((folder, state)) => self.start_from(folder, state, &origin.what)?,
             None => self.vms.allocate()?,
         };
         let after = self.record.commands + 1;
         let checkpoint = match &origin.stored {
-            Some((folder, seal)) => {
+            Some((folder, state)) => {
                 let name = checkpoint_folder(after);
                 stored::link(folder, &self.folder.join(&name))?;
                 Some(Checkpoint {
                     after,
                     folder: name,
-                    seal: seal.clone(),
+                    state: state.clone(),
                 })
             }
             None => None,
@@ -139,9 +154,9 @@ impl State {
         // As `note_end`: the record is what counts.
         let _ = self.journal.append(&Entry::start(after, "rollback", label));
         self.note_end("ended");
-        self.is_dirty = false;
-        if let Some(before) = self.vm.replace(vm) {
-            self.vms.end(before);
+        match std::mem::replace(&mut self.phase, Phase::Clean(vm)) {
+            Phase::Clean(before) | Phase::Dirty(before) => self.vms.end(before),
+            Phase::Cold | Phase::Lost(_) | Phase::Ended => {}
         }
         Ok(())
     }
@@ -151,21 +166,22 @@ impl State {
             None => self.vms.allocate(),
             Some(checkpoint) => {
                 let folder = self.folder.join(&checkpoint.folder);
-                self.start_from(&folder, &checkpoint.seal, "the checkpoint")
+                self.start_from(&folder, &checkpoint.state, "the checkpoint")
             }
         }
     }
 
     /// A VM as it was stored, if that is still what was stored.
-    fn start_from(&self, folder: &Path, seal: &Seal, what: &str) -> Result<Vm> {
-        if seal.bytes < CHECK_BESIDE_BYTES || seal.is_fresh(folder) {
-            seal.check(folder, what)?;
+    fn start_from(&self, folder: &Path, state: &SavedState, what: &str) -> Result<Vm> {
+        if state.bytes < CHECK_BESIDE_BYTES || state.is_fresh(folder) {
+            self.vms.check(state, folder, what)?;
             return self.vms.restore(folder);
         }
         // A VM of damaged files harms nobody in the moment it has before the checksum is known.
         std::thread::scope(|scope| {
-            let check = scope.spawn(|| seal.check(folder, what));
-            let vm = self.vms.restore(folder);
+            let vms = &self.vms;
+            let check = scope.spawn(|| vms.check(state, folder, what));
+            let vm = vms.restore(folder);
             let checked = check
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -173,7 +189,7 @@ impl State {
                 (Ok(()), vm) => vm,
                 (Err(damaged), vm) => {
                     if let Ok(vm) = vm {
-                        self.vms.end(vm);
+                        vms.end(vm);
                     }
                     Err(damaged)
                 }

@@ -45,13 +45,6 @@ impl State {
             None
         };
         self.record.commands += 1;
-        if let Some(reason) = self.unsaid_loss.take() {
-            return Err(SandboxError::VmLost {
-                reason,
-                output: Box::default(),
-                standing: self.standing(),
-            });
-        }
         let kind = match request.mode {
             Mode::Shell => "command",
             Mode::Prompt | Mode::Program => "code",
@@ -117,7 +110,7 @@ impl State {
         let deadline = Instant::now() + request.timeout;
         let mut caller =
             Caller::new(request.calls.clone()).map_err(|error| Failed::Sandbox(error.into()))?;
-        let mut vm = self.take_vm().map_err(Failed::Sandbox)?;
+        let mut lease = self.lease().map_err(Failed::Sandbox)?;
         let program = Program {
             name: &request.name,
             source: request.source.as_bytes(),
@@ -126,23 +119,26 @@ impl State {
             inline_output_bytes: request.inline_output_bytes as u64,
             token: request.calls.as_ref().map(|calls| calls.token()),
         };
-        let ran = run_in(&mut vm, &program, deadline, stopper, collector, &mut caller);
+        let ran = run_in(
+            &mut lease.vm,
+            &program,
+            deadline,
+            stopper,
+            collector,
+            &mut caller,
+        );
         // Nobody waits for what is not answered now.
         caller.end();
         match ran {
             Ok(ended) => {
                 match self.config.backend.session_model {
-                    SessionModel::Affinity => {
-                        self.is_dirty = true;
-                        self.vm = Some(vm);
-                    }
-                    SessionModel::Stateless => self.vms.end(vm),
+                    SessionModel::Affinity => self.give_back_used(lease),
+                    SessionModel::Stateless => self.give_up(lease),
                 }
                 Ok(ended)
             }
             Err(failed) => {
-                self.vms.end(vm);
-                self.is_dirty = false;
+                self.give_up(lease);
                 Err(failed)
             }
         }

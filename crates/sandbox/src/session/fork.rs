@@ -5,8 +5,8 @@ use super::manager::SessionManager;
 use super::record::{Checkpoint, checkpoint_folder};
 use super::{Session, stored};
 use crate::{Result, SandboxError, SessionId, SessionName, SnapshotId};
-use std::fs;
 use tokio_util::sync::CancellationToken;
+use ukernel_machine::file;
 
 /// Most copies made at once.
 const MAX_FORKS: usize = 64;
@@ -41,7 +41,7 @@ impl SessionManager {
                     Some(id) => state.snapshot_origin(id)?,
                     None => state.origin()?,
                 };
-                origin.check()?;
+                state.check(&origin)?;
                 (0..count)
                     .map(|_| begin_copy(&root, &origin))
                     .collect::<Result<Vec<_>>>()
@@ -79,11 +79,11 @@ impl SessionManager {
 /// Makes the folder of a copy and puts the state in it that it starts from.
 fn begin_copy(root: &std::path::Path, origin: &Origin) -> Result<(SessionId, Option<Checkpoint>)> {
     let id = SessionId::random();
-    let Some((source, seal)) = &origin.stored else {
+    let Some((source, state)) = &origin.stored else {
         return Ok((id, None));
     };
     let folder = root.join(id.to_string());
-    fs::create_dir_all(&folder)
+    file::make_folder(&folder)
         .map_err(|error| SandboxError::io(format!("making {}", folder.display()), error))?;
     let name = checkpoint_folder(origin.after);
     stored::link(source, &folder.join(&name))?;
@@ -92,7 +92,7 @@ fn begin_copy(root: &std::path::Path, origin: &Origin) -> Result<(SessionId, Opt
         Some(Checkpoint {
             after: origin.after,
             folder: name,
-            seal: seal.clone(),
+            state: state.clone(),
         }),
     ))
 }

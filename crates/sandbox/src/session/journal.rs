@@ -4,9 +4,10 @@
 
 use crate::{Result, SandboxError};
 use serde::{Deserialize, Serialize};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
+use ukernel_machine::file;
 
 const FILE: &str = "journal.jsonl";
 
@@ -49,10 +50,7 @@ pub(super) struct Journal {
 
 impl Journal {
     pub(super) fn open(folder: &Path) -> Result<Self> {
-        let file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(folder.join(FILE))
+        let file = file::append(&folder.join(FILE))
             .map_err(|error| SandboxError::io("opening the journal of a session", error))?;
         Ok(Self { file })
     }
@@ -82,7 +80,7 @@ pub(super) struct Past {
 /// Reads a journal. Total: what is no entry is skipped, as a line cut short by a crash is.
 pub(super) fn read(folder: &Path) -> Past {
     let mut past = Past::default();
-    let Ok(file) = File::open(folder.join(FILE)) else {
+    let Ok(file) = file::open(&folder.join(FILE)) else {
         return past;
     };
     for line in BufReader::new(file.take(2 * MAX_BYTES)).split(b'\n') {

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
+use ukernel_machine::file;
 
 /// How long commands may go on after the manager was told to stop.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -60,7 +61,7 @@ impl SessionManager {
         }
         let failed =
             |error: std::io::Error| SandboxError::io(format!("in {}", root.display()), error);
-        fs::create_dir_all(&root).map_err(failed)?;
+        file::make_folder(&root).map_err(failed)?;
         let folders: Vec<PathBuf> = fs::read_dir(&root)
             .map_err(failed)?
             .map(|entry| entry.map(|entry| entry.path()))
@@ -156,7 +157,7 @@ impl SessionManager {
             parent: None,
         };
         let made = || -> Result<Session> {
-            fs::create_dir_all(&folder)
+            file::make_folder(&folder)
                 .map_err(|error| SandboxError::io(format!("making {}", folder.display()), error))?;
             record.save(&folder)?;
             let mut state = State::new(

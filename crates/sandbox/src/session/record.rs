@@ -7,20 +7,19 @@
 //!                 snapshots/<id>/       named states
 //! ```
 
-use super::stored::Seal;
 use crate::{Result, SandboxError, SessionId, SessionName, SnapshotId, SnapshotName};
 use serde::{Deserialize, Serialize};
-use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use ukernel_machine::{SavedState, file};
 
 /// Version of the record.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 const FILE: &str = "session.json";
 /// A record is small; what is larger is none.
-const MAX_BYTES: u64 = 1 << 20;
+const MAX_BYTES: usize = 1 << 20;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Record {
@@ -51,7 +50,7 @@ pub(super) struct Checkpoint {
     pub(super) after: u64,
     /// Its folder.
     pub(super) folder: String,
-    pub(super) seal: Seal,
+    pub(super) state: SavedState,
 }
 
 /// A named state.
@@ -64,7 +63,7 @@ pub(super) struct SnapshotRecord {
     /// Commands whose effects are in it.
     pub(super) after: u64,
     /// `None`: the template itself, from before the first command.
-    pub(super) seal: Option<Seal>,
+    pub(super) state: Option<SavedState>,
 }
 
 impl Record {
@@ -85,14 +84,8 @@ impl Record {
             what: "the record of the session".to_owned(),
             cause,
         };
-        let path = folder.join(FILE);
-        let length = fs::metadata(&path)
-            .map_err(|error| damaged(error.to_string()))?
-            .len();
-        if length > MAX_BYTES {
-            return Err(damaged("it is too large".to_owned()));
-        }
-        let bytes = fs::read(&path).map_err(|error| damaged(error.to_string()))?;
+        let bytes = file::read(&folder.join(FILE), MAX_BYTES)
+            .map_err(|error| damaged(error.to_string()))?;
         let record: Self =
             serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
         if record.version != VERSION {

@@ -10,6 +10,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use ukernel_machine::file;
 
 /// A session brought back.
 pub(super) struct Recovered {
@@ -32,6 +33,9 @@ pub(super) fn recover(
         owner: record.map(|record| record.owner),
         reason,
     };
+    if !file::is_folder(folder) {
+        return Err(lost(None, "it is not a folder".to_owned()));
+    }
     let mut record = Record::load(folder).map_err(|error| lost(None, error.to_string()))?;
     let refuse = |record: &Record, reason: String| Err(lost(Some(record), reason));
     if record.id.to_string() != id {
@@ -55,9 +59,11 @@ pub(super) fn recover(
         return refuse(&record, EXPIRED.to_owned());
     }
     if let Some(checkpoint) = &record.checkpoint
-        && let Err(error) = checkpoint
-            .seal
-            .check(&folder.join(&checkpoint.folder), "the checkpoint")
+        && let Err(error) = vms.check(
+            &checkpoint.state,
+            &folder.join(&checkpoint.folder),
+            "the checkpoint",
+        )
     {
         return refuse(&record, error.to_string());
     }
@@ -114,11 +120,10 @@ fn sweep(folder: &Path, record: &Record) -> Result<()> {
         let entry = entry.map_err(failed)?;
         let name = entry.file_name().to_string_lossy().into_owned();
         let is_stale = name.starts_with(stored::UNFINISHED)
+            || name.starts_with(".tmp")
             || (name.starts_with("checkpoint-") && Some(name.as_str()) != checkpoint);
         if is_stale {
             stored::remove(&entry.path()).map_err(failed)?;
-        } else if name.starts_with(".tmp") {
-            fs::remove_file(entry.path()).map_err(failed)?;
         }
     }
     Ok(())

@@ -6,6 +6,7 @@ use super::state::State;
 use super::{Session, SnapshotInfo, stored};
 use crate::{Result, SandboxError, SnapshotId, SnapshotName};
 use std::path::PathBuf;
+use ukernel_machine::file;
 
 const FOLDER: &str = "snapshots";
 
@@ -47,7 +48,7 @@ impl Session {
                     name: snapshot.name.clone(),
                     parent: snapshot.parent,
                     created_ms: snapshot.created_ms,
-                    bytes: snapshot.seal.as_ref().map_or(0, |seal| seal.bytes),
+                    bytes: snapshot.state.as_ref().map_or(0, |state| state.bytes),
                     is_current: state.record.parent == Some(snapshot.id),
                 })
                 .collect())
@@ -103,7 +104,7 @@ impl State {
         let id = SnapshotId::random();
         if let Some((folder, _)) = &stored {
             let parent = self.folder.join(FOLDER);
-            std::fs::create_dir_all(&parent)
+            file::make_folder(&parent)
                 .map_err(|error| SandboxError::io(format!("making {}", parent.display()), error))?;
             stored::link(folder, &self.snapshot_folder(id))?;
         }
@@ -113,7 +114,7 @@ impl State {
             parent: self.record.parent,
             created_ms: now_ms(),
             after,
-            seal: stored.map(|(_, seal)| seal),
+            state: stored.map(|(_, state)| state),
         });
         let before = self.record.parent.replace(id);
         if let Err(error) = self.record.save(&self.folder) {
@@ -148,7 +149,7 @@ impl State {
             .ok_or_else(|| SandboxError::NoSnapshot(id.to_string()))?;
         let folder = self.snapshot_folder(id);
         Ok(Origin {
-            stored: snapshot.seal.clone().map(|seal| (folder, seal)),
+            stored: snapshot.state.clone().map(|state| (folder, state)),
             after: snapshot.after,
             what: format!("snapshot {}", snapshot.name),
         })

@@ -1,13 +1,13 @@
 //! A session's state and what can be done to it, one thing at a time. Everything here blocks.
 //!
 //! ```text
-//!            command            snapshot of the VM            loss of the VM
-//!   CLEAN ───────────> DIRTY ────────────────────> CLEAN     DIRTY ─────────> CLEAN, at the
-//!     │                  (checkpoint, before the                              last checkpoint
-//!     └ the VM may be lost,      next command)
-//!       nothing is
+//!            start            command           checkpoint
+//!   COLD ──────────> CLEAN ───────────> DIRTY ─────────────> CLEAN
+//!     ^                │ the VM is lost   │ the VM is lost
+//!     └────────────────┘                  v
+//!     └───────── somebody was told ──── LOST         any ── end ──> ENDED
 //! ```
-//! Clean: the checkpoint on disk is the state. Dirty: the VM is ahead of it.
+//! The session is its last checkpoint on disk, but for what a dirty VM has done since.
 
 use super::journal::{Entry, Journal};
 use super::record::Record;
@@ -18,17 +18,33 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use ukernel_machine::MachineError;
 
+/// Where a session's VM is.
+pub(super) enum Phase {
+    /// There is none: the next command starts one at the checkpoint.
+    Cold,
+    /// It is as the checkpoint: losing it loses nothing.
+    Clean(Vm),
+    /// It is ahead of the checkpoint.
+    Dirty(Vm),
+    /// A dirty one was lost, for this reason, and nobody has been told yet.
+    Lost(String),
+    /// The session has ended.
+    Ended,
+}
+
+/// A VM while something is done with it; until it is given back the session is cold.
+pub(super) struct Lease {
+    pub(super) vm: Vm,
+    was_dirty: bool,
+}
+
 pub(super) struct State {
     pub(super) folder: PathBuf,
     pub(super) record: Record,
     pub(super) journal: Journal,
-    pub(super) vm: Option<Vm>,
-    pub(super) is_dirty: bool,
+    pub(super) phase: Phase,
     /// Whether a checkpoint is written before each command.
     pub(super) keeps_checkpoints: bool,
-    /// Why state was lost between commands, until somebody has heard of it.
-    pub(super) unsaid_loss: Option<String>,
-    pub(super) has_ended: bool,
     pub(super) vms: Arc<VmManager>,
     pub(super) config: Arc<SandboxConfig>,
 }
@@ -44,11 +60,8 @@ impl State {
             journal: Journal::open(&folder)?,
             folder,
             record,
-            vm: None,
-            is_dirty: false,
+            phase: Phase::Cold,
             keeps_checkpoints: config.checkpoint_enabled,
-            unsaid_loss: None,
-            has_ended: false,
             vms,
             config,
         })
@@ -63,45 +76,97 @@ impl State {
     }
 
     pub(super) fn check_alive(&self) -> Result<()> {
-        if self.has_ended {
+        if matches!(self.phase, Phase::Ended) {
             return Err(SandboxError::SessionEnded(self.record.id.to_string()));
         }
         Ok(())
     }
 
-    /// The VM, or a new one at the checkpoint. Until it is put back the session has none.
-    pub(super) fn take_vm(&mut self) -> Result<Vm> {
-        if let Some(mut vm) = self.vm.take() {
-            if !vm.has_ended() {
-                return Ok(vm);
-            }
+    /// The VM, or a new one at the checkpoint.
+    pub(super) fn lease(&mut self) -> Result<Lease> {
+        self.check_alive()?;
+        self.tell_loss()?;
+        let (mut vm, was_dirty) = match std::mem::replace(&mut self.phase, Phase::Cold) {
+            Phase::Clean(vm) => (vm, false),
+            Phase::Dirty(vm) => (vm, true),
+            Phase::Cold | Phase::Lost(_) | Phase::Ended => (self.start_vm()?, false),
+        };
+        if vm.has_ended() {
             self.vms.end(vm);
-            if std::mem::take(&mut self.is_dirty) {
-                return Err(SandboxError::VmLost {
-                    reason: "it ended between commands".to_owned(),
-                    output: Box::default(),
-                    standing: self.standing(),
-                });
+            if was_dirty {
+                return Err(self.loss("it ended between commands".to_owned()));
+            }
+            vm = self.start_vm()?;
+        }
+        Ok(Lease { vm, was_dirty })
+    }
+
+    /// Takes a VM back in which a command has run.
+    pub(super) fn give_back_used(&mut self, lease: Lease) {
+        self.phase = Phase::Dirty(lease.vm);
+    }
+
+    /// Takes a VM back that is as it was.
+    fn give_back(&mut self, Lease { vm, was_dirty }: Lease) {
+        self.phase = if was_dirty {
+            Phase::Dirty(vm)
+        } else {
+            Phase::Clean(vm)
+        };
+    }
+
+    /// Ends a VM that is not given back: the session stands at its checkpoint.
+    pub(super) fn give_up(&mut self, lease: Lease) {
+        self.vms.end(lease.vm);
+    }
+
+    /// The error of a VM that failed while it was leased.
+    fn fail(&mut self, mut lease: Lease, error: &MachineError) -> SandboxError {
+        let reason = lease.vm.last_words(error);
+        self.give_up(lease);
+        self.loss(reason)
+    }
+
+    /// The loss of a VM, outside of an execution.
+    pub(super) fn loss(&self, reason: String) -> SandboxError {
+        SandboxError::VmLost {
+            reason,
+            output: Box::default(),
+            standing: self.standing(),
+        }
+    }
+
+    /// Fails with a loss nobody has been told of yet.
+    pub(super) fn tell_loss(&mut self) -> Result<()> {
+        match std::mem::replace(&mut self.phase, Phase::Cold) {
+            Phase::Lost(reason) => Err(self.loss(reason)),
+            other => {
+                self.phase = other;
+                Ok(())
             }
         }
-        self.start_vm()
     }
 
     /// Makes the VM ready, so that what is wrong with it is heard now and the first command
     /// need not wait for it.
     pub(super) fn warm(&mut self) -> Result<()> {
-        let vm = self.take_vm()?;
-        self.vm = Some(vm);
+        let lease = self.lease()?;
+        self.give_back(lease);
         Ok(())
     }
 
     /// Gives the VM back; the next command starts another one where this one stood.
     pub(super) fn cool(&mut self) -> Result<()> {
         self.checkpoint()?;
-        if let Some(vm) = self.vm.take() {
-            self.vms.end(vm);
-        }
+        self.end_vm();
         Ok(())
+    }
+
+    fn end_vm(&mut self) {
+        match std::mem::replace(&mut self.phase, Phase::Cold) {
+            Phase::Clean(vm) | Phase::Dirty(vm) => self.vms.end(vm),
+            other => self.phase = other,
+        }
     }
 
     /// Works with the VM outside of an execution, as a command of its own.
@@ -113,27 +178,25 @@ impl State {
     ) -> Result<R> {
         self.check_alive()?;
         if self.keeps_checkpoints {
-            self.checkpoint()?;
+            self.checkpoint_now()?;
         }
-        let mut vm = self.take_vm()?;
+        let mut lease = self.lease()?;
         self.record.commands += 1;
         // As `note_end`.
         let _ = self
             .journal
             .append(&Entry::start(self.record.commands, kind, label));
-        let worked = work(&mut vm);
-        self.note_end("ended");
-        match worked {
-            Ok(_) | Err(MachineError::GuestFile { .. }) => {
-                self.is_dirty = true;
-                self.vm = Some(vm);
+        match work(&mut lease.vm) {
+            Err(error) if !matches!(error, MachineError::GuestFile { .. }) => {
+                self.note_end("lost");
+                Err(self.fail(lease, &error))
             }
-            Err(_) => {
-                self.vms.end(vm);
-                self.is_dirty = false;
+            worked => {
+                self.note_end("ended");
+                self.give_back_used(lease);
+                Ok(worked?)
             }
         }
-        Ok(worked?)
     }
 
     /// Looks at the VM without changing what the session is.
@@ -141,31 +204,31 @@ impl State {
         &mut self,
         look: impl FnOnce(&mut Vm) -> Result<R, MachineError>,
     ) -> Result<R> {
-        self.check_alive()?;
-        let mut vm = self.take_vm()?;
-        let seen = look(&mut vm);
-        match seen {
-            Ok(_) | Err(MachineError::GuestFile { .. }) => self.vm = Some(vm),
-            Err(_) => {
-                self.vms.end(vm);
-                self.is_dirty = false;
+        let mut lease = self.lease()?;
+        match look(&mut lease.vm) {
+            Err(error) if !matches!(error, MachineError::GuestFile { .. }) => {
+                Err(self.fail(lease, &error))
+            }
+            seen => {
+                self.give_back(lease);
+                Ok(seen?)
             }
         }
-        Ok(seen?)
     }
 
     /// Ends the session: its VM and its folder go.
     pub(super) fn end(&mut self) -> Result<()> {
-        self.has_ended = true;
-        if let Some(vm) = self.vm.take() {
-            self.vms.end(vm);
-        }
+        self.end_vm();
+        self.phase = Phase::Ended;
         stored::remove(&self.folder)
             .map_err(|error| SandboxError::io("removing a session's folder", error))
     }
 
     /// Process of the VM, if there is one now.
     pub(super) fn process_id(&self) -> Option<u32> {
-        self.vm.as_ref().map(Vm::process_id)
+        match &self.phase {
+            Phase::Clean(vm) | Phase::Dirty(vm) => Some(vm.process_id()),
+            Phase::Cold | Phase::Lost(_) | Phase::Ended => None,
+        }
     }
 }

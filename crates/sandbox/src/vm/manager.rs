@@ -8,7 +8,8 @@ use crate::{Result, SandboxConfig, SandboxError};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use ukernel_machine::{Limits, Template};
+use ukernel_machine::saved::{Body, SavedState};
+use ukernel_machine::{BackendKind, Limits, Template};
 
 /// Blank processes kept for forks of sessions and rollbacks, which no ready VM can become. Each
 /// is some 2 MiB of memory.
@@ -18,6 +19,7 @@ const BLANK: usize = 8;
 pub struct VmManager {
     template: Arc<dyn Template>,
     template_key: String,
+    backend: BackendKind,
     limits: Limits,
     pool: Arc<Pool>,
     reaper: Mutex<Reaper>,
@@ -35,6 +37,7 @@ impl VmManager {
         }
         let limits = config.limits();
         let key = template.key.to_string();
+        let backend = template.backend;
         let template: Arc<dyn Template> = Arc::from(template.template);
         let forked = Arc::clone(&template);
         let start: Start = Box::new(move || Vm::greet(forked.fork(limits)?));
@@ -51,6 +54,7 @@ impl VmManager {
         Ok(Arc::new(Self {
             template,
             template_key: key,
+            backend,
             limits,
             pool,
             reaper: Mutex::new(reaper),
@@ -69,9 +73,25 @@ impl VmManager {
         self.pool.allocate()
     }
 
-    /// A VM as a stored snapshot is.
+    /// Describes a state that a VM of this manager has written into a folder.
+    pub(crate) fn seal(&self, folder: &Path) -> Result<SavedState> {
+        SavedState::seal(folder, self.backend, &self.template_key)
+            .map_err(|error| SandboxError::io(format!("reading {}", folder.display()), error))
+    }
+
+    /// Refuses a state from which no VM of this manager can start. `what` it is, for people.
+    pub(crate) fn check(&self, state: &SavedState, folder: &Path, what: &str) -> Result<()> {
+        let checked = state.check(folder, self.backend, &self.template_key);
+        checked.map_err(|unfit| SandboxError::Damaged {
+            what: what.to_owned(),
+            cause: unfit.to_string(),
+        })
+    }
+
+    /// A VM as a saved state is. Whether it is what was saved, [`Self::check`] says.
     pub(crate) fn restore(&self, folder: &Path) -> Result<Vm> {
-        let vm = Vm::greet(self.template.restore(folder, self.limits)?)?;
+        let body = Body::open(folder)?;
+        let vm = Vm::greet(self.template.restore(body, self.limits)?)?;
         self.pool.note_use();
         Ok(vm)
     }

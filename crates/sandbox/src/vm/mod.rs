@@ -14,6 +14,7 @@ use std::path::Path;
 use std::time::Instant;
 use ukernel_machine::calls::Answers;
 use ukernel_machine::guest::{Ended, Event, Guest, Program, Until};
+use ukernel_machine::saved::Body;
 use ukernel_machine::{Machine, MachineError};
 
 /// A VM with a greeted guest.
@@ -81,7 +82,7 @@ impl Vm {
 
     /// Writes what the machine has become into a folder, and goes on. See [`Machine::snapshot`].
     pub(crate) fn snapshot(&mut self, folder: &Path) -> Result<(), MachineError> {
-        let taken = self.machine.snapshot(folder);
+        let taken = Body::create(folder).and_then(|mut body| self.machine.snapshot(&mut body));
         if self.machine.keeps_channel() {
             return taken;
         }

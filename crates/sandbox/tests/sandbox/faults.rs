@@ -5,20 +5,26 @@ use crate::ground::{
     Ground, OWNER, config, create, eventually, kill, run, signal, start_endless, try_run, value,
 };
 use rustix::process::Signal;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
-use ukernel_sandbox::session::Create;
+use ukernel_sandbox::session::{Create, Session};
 use ukernel_sandbox::{ExecutionEnvironment, SandboxError};
 
 pub const BEHAVIOURS: &[Behaviour] = &[
     ("faults::a_vm_killed_during_an_execution", killed_running),
     ("faults::a_vm_killed_between_commands", killed_idle),
+    ("faults::a_vm_killed_while_a_file_is_put", killed_putting),
+    (
+        "faults::a_loss_is_told_once_by_whatever_comes_next",
+        told_once,
+    ),
     ("faults::a_runtime_that_traps", trapped),
     ("faults::an_interrupt_that_is_not_heeded", unheeded),
     ("faults::destroy_during_a_snapshot", destroy_snapshot),
     ("faults::everything_at_once", at_once),
     ("faults::a_full_disk", full_disk),
+    ("faults::a_pipe_where_a_file_was", pipes),
 ];
 
 fn killed_running(ground: &Ground) {
@@ -53,6 +59,62 @@ fn killed_idle(ground: &Ground) {
         lab.create_snapshot("here").await.expect("a snapshot");
         kill(lab.info().process.expect("a VM")).await;
         assert_eq!(value(&lab, "x").await, "1", "nothing was lost");
+        manager.stop().await;
+    });
+}
+
+fn killed_putting(ground: &Ground) {
+    let manager = ground.manager();
+    ground.run(async {
+        let lab = create(&manager, "lab").await;
+        run(&lab, "x = 1").await;
+        lab.checkpoint().await.expect("written");
+        let journal = folder_of(ground, &lab).join("journal.jsonl");
+        let last_line = || {
+            let text = std::fs::read_to_string(&journal).expect("a journal");
+            text.lines().last().unwrap_or_default().to_owned()
+        };
+        let vm = lab.info().process.expect("a VM");
+        signal(vm, Signal::STOP);
+        let putter = lab.clone();
+        let putting = tokio::spawn(async move { putter.put_file("/f", vec![0; 1 << 20]).await });
+        eventually("it has begun", || last_line().contains("put")).await;
+        kill(vm).await;
+        let lost = putting.await.expect("joined");
+        let Err(SandboxError::VmLost { standing, .. }) = lost else {
+            panic!("{lost:?}");
+        };
+        assert_eq!((standing.after, standing.run), (1, 2));
+        assert!(last_line().contains("lost"), "{}", last_line());
+        assert_eq!(value(&lab, "x").await, "1");
+        manager.stop().await;
+    });
+}
+
+fn told_once(ground: &Ground) {
+    let manager = ground.manager();
+    ground.run(async {
+        for next in ["code", "snapshot", "get", "put", "fork"] {
+            let lab = create(&manager, next).await;
+            lab.keep_checkpoints(false).await.expect("said");
+            run(&lab, "x = 1").await;
+            kill(lab.info().process.expect("a VM")).await;
+            let told = match next {
+                "code" => try_run(&lab, "x").await.map(drop),
+                "snapshot" => lab.create_snapshot("s").await.map(drop),
+                "get" => lab.get_file("/f").await.map(drop),
+                "put" => lab.put_file("/f", Vec::new()).await,
+                _ => manager
+                    .fork(&lab, None, Vec::new(), 1, None)
+                    .await
+                    .map(drop),
+            };
+            let Err(SandboxError::VmLost { standing, .. }) = told else {
+                panic!("{next}: {told:?}");
+            };
+            assert_eq!(standing.after, 0, "{next}");
+            assert_eq!(value(&lab, "'x' in globals()").await, "False", "{next}");
+        }
         manager.stop().await;
     });
 }
@@ -217,6 +279,85 @@ fn full_disk(ground: &Ground) {
             .expect("a session");
         manager.stop().await;
     });
+}
+
+/// A pipe nobody writes to holds up nothing: not a command, not a restart.
+fn pipes(ground: &Ground) {
+    let manager = ground.manager();
+    ground.run(async {
+        let lab = create(&manager, "lab").await;
+        let folder = folder_of(ground, &lab);
+        for number in 1..=2 {
+            run(&lab, &format!("x = {number}")).await;
+            lab.checkpoint().await.expect("written");
+        }
+        // Where the next checkpoint is written.
+        for file in files(&folder.join(".unfinished-")) {
+            replace_by_pipe(&file);
+        }
+        soon(run(&lab, "x = 3")).await;
+        soon(run(&lab, "x = 4")).await;
+        lab.checkpoint().await.expect("written");
+        for file in files(&folder.join("checkpoint-4")) {
+            replace_by_pipe(&file);
+        }
+        kill(lab.info().process.expect("a VM")).await;
+        let refused = soon(try_run(&lab, "x")).await;
+        assert!(
+            matches!(refused, Err(SandboxError::Damaged { .. })),
+            "{refused:?}"
+        );
+        for file in ["session.json", "journal.jsonl"] {
+            let session = create(&manager, file).await;
+            run(&session, "x = 1").await;
+            session.checkpoint().await.expect("written");
+        }
+        let named = |name| manager.find(OWNER, name).expect("there");
+        let sessions = ["session.json", "journal.jsonl"].map(named);
+        manager.stop().await;
+        for (session, file) in sessions.iter().zip(["session.json", "journal.jsonl"]) {
+            replace_by_pipe(&folder_of(ground, session).join(file));
+        }
+    });
+    let manager = ground.manager();
+    let lost: Vec<_> = manager
+        .lost(OWNER)
+        .into_iter()
+        .map(|lost| lost.reason)
+        .collect();
+    assert_eq!(lost.len(), 3, "{lost:?}");
+    assert!(
+        lost.iter()
+            .all(|reason| reason.contains("not a regular file")),
+        "{lost:?}"
+    );
+    ground.run(manager.stop());
+}
+
+async fn soon<F: Future>(future: F) -> F::Output {
+    let limit = Duration::from_secs(60);
+    tokio::time::timeout(limit, future)
+        .await
+        .expect("it waits for nothing")
+}
+
+fn folder_of(ground: &Ground, session: &Session) -> PathBuf {
+    ground.sessions_folder().join(session.id().to_string())
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("a folder");
+    let files: Vec<_> = entries
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    assert!(!files.is_empty(), "{}", folder.display());
+    files
+}
+
+fn replace_by_pipe(path: &Path) {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    std::fs::remove_file(path).expect("removed");
+    mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a pipe");
 }
 
 /// Everything there is under a folder.

@@ -17,6 +17,7 @@ use crate::vm::{BlankVm, Vm};
 use crate::{Result, VmmError};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::fs::File;
+use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
@@ -27,7 +28,8 @@ pub fn vm_main() -> ! {
     let status = match serve() {
         Ok(()) => 0,
         Err(error) => {
-            eprintln!("ukernel VM process: {error}");
+            // Standard error is a pipe that may be full; then nobody hears it.
+            let _ = writeln!(std::io::stderr(), "{error}");
             1
         }
     };
@@ -43,11 +45,7 @@ fn serve() -> Result<()> {
     let Some((command, mut files)) = receive::<Command>(control.as_fd())? else {
         return Ok(());
     };
-    let Command::Prepare {
-        serial_to_stderr,
-        user,
-    } = command
-    else {
+    let Command::Prepare { user } = command else {
         return Err(VmmError::Protocol {
             cause: "the first command must be Prepare",
         });
@@ -58,7 +56,6 @@ fn serve() -> Result<()> {
         pagemap: PageMap::open().ok(),
         usage: MemoryUsage::open().ok(),
         control,
-        serial_to_stderr,
         machine: Machine::Blank(Box::new(blank)),
     };
     let jail = jail::close(user);
@@ -78,7 +75,6 @@ struct Process {
     control: OwnedFd,
     pagemap: Option<PageMap>,
     usage: Option<MemoryUsage>,
-    serial_to_stderr: bool,
     machine: Machine,
 }
 
@@ -186,7 +182,7 @@ impl Process {
         let blank = self.blank("booting")?;
         let memory = GuestMemory::map(layout, ram, Backing::Shared, image)?;
         let map_us = micros(started);
-        let devices = Devices::new(self.serial(), Transport::default(), Default::default());
+        let devices = Devices::new(Serial::new(None), Transport::default(), Default::default());
         let mut vm = blank.boot(memory, &mut kernel, command_line, devices)?;
         if has_channel {
             vm.attach_channel(next(files)?)?;
@@ -212,7 +208,7 @@ impl Process {
             diff::apply(&memory, &mut File::from(next(files)?))?;
         }
         let populate_us = micros(started) - map_us;
-        let mut vm = blank.restore(memory, &fork.state, self.serial())?;
+        let mut vm = blank.restore(memory, &fork.state, Serial::new(None))?;
         if fork.has_channel {
             vm.attach_channel(next(files)?)?;
         }
@@ -331,14 +327,6 @@ impl Process {
                 Err(wrong(command, "this process has a VM already"))
             }
         }
-    }
-
-    fn serial(&self) -> Serial {
-        Serial::new(if self.serial_to_stderr {
-            Some(Box::new(std::io::stderr()))
-        } else {
-            None
-        })
     }
 }
 

@@ -4,14 +4,17 @@
 use super::host::VmProcess;
 use super::message::{Command, Notice, Reply, receive, send};
 use crate::exit::{Ending, ExitReason};
-use crate::{Result, VmmError};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use crate::{Result, VmmError, wait};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 /// How long a VM process may take to answer. Generous: hosts are shared.
 const ANSWER: Duration = Duration::from_secs(20);
+
+/// Characters of a process's standard error that are shown.
+const MAX_SHOWN: usize = 1000;
 
 /// How long an exited process may take to be gone.
 const REAP: Duration = Duration::from_secs(20);
@@ -84,13 +87,11 @@ impl VmProcess {
             .child
             .wait()
             .map_err(|error| VmmError::os("waiting for a VM process", error))?;
+        let errors = &mut self.errors;
         Ok(self
             .ending
             .get_or_insert_with(|| Ending {
-                reason: ExitReason::Killed {
-                    signal: status.signal(),
-                    status: status.code(),
-                },
+                reason: unsaid(status, errors.read()),
                 registers: None,
                 serial_tail: Vec::new(),
             })
@@ -98,20 +99,24 @@ impl VmProcess {
     }
 }
 
-/// Waits until `file` is readable or closed; `false` if that is not so at `until`.
-fn wait_readable(file: BorrowedFd<'_>, until: Instant) -> Result<bool> {
-    loop {
-        let left = until.saturating_duration_since(Instant::now());
-        let timeout = Timespec {
-            tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
-            tv_nsec: left.subsec_nanos().into(),
+/// Why a process ended that did not say so on its control socket: what it wrote to standard error.
+fn unsaid(status: ExitStatus, errors: &[u8]) -> ExitReason {
+    let errors = String::from_utf8_lossy(errors);
+    let lines: Vec<_> = errors.lines().filter(|line| !line.is_empty()).collect();
+    let lines = lines.join("; ");
+    if lines.is_empty() {
+        return ExitReason::Killed {
+            signal: status.signal(),
+            status: status.code(),
         };
-        let mut files = [PollFd::from_borrowed_fd(file, PollFlags::IN)];
-        match poll(&mut files, Some(&timeout)) {
-            Ok(0) => return Ok(false),
-            Ok(_) => return Ok(true),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(VmmError::os("poll", error)),
-        }
     }
+    let skipped = lines.chars().count().saturating_sub(MAX_SHOWN);
+    let shown: String = lines.chars().skip(skipped).collect();
+    ExitReason::Vmm {
+        what: format!("{status}: {}", shown.escape_debug()),
+    }
+}
+
+fn wait_readable(file: BorrowedFd<'_>, until: Instant) -> Result<bool> {
+    wait::readable(file, until).map_err(|error| VmmError::os("poll", error))
 }

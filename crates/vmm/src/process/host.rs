@@ -7,6 +7,7 @@ use crate::exit::Ending;
 use crate::jail::JailReport;
 use crate::memory::{MemoryLayout, create_ram};
 use crate::snapshot::working_set::WorkingSet;
+use crate::tail::Tail;
 use crate::{Result, VmmError};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::fs::File;
@@ -19,6 +20,8 @@ use std::time::{Duration, Instant};
 pub struct VmProcess {
     launcher: Launcher,
     pub(super) child: Child,
+    /// Its standard error.
+    pub(super) errors: Tail,
     pub(super) pidfd: OwnedFd,
     pub(super) control: OwnedFd,
     pub(super) jail: Option<JailReport>,
@@ -32,7 +35,7 @@ impl VmProcess {
     /// # Errors
     /// [`VmmError::Os`].
     pub fn spawn(launcher: &Launcher) -> Result<Self> {
-        let (mut child, control) = launcher.start()?;
+        let (mut child, errors, control) = launcher.start()?;
         let opened = i32::try_from(child.id())
             .ok()
             .and_then(Pid::from_raw)
@@ -49,6 +52,7 @@ impl VmProcess {
         let process = Self {
             launcher: launcher.clone(),
             child,
+            errors,
             pidfd,
             control,
             jail: None,
@@ -56,7 +60,6 @@ impl VmProcess {
             ram: None,
         };
         let prepare = Command::Prepare {
-            serial_to_stderr: launcher.options().serial_to_stderr,
             user: launcher.options().user,
         };
         send(process.control.as_fd(), &prepare, &[process.launcher.kvm()])?;

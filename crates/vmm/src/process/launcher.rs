@@ -1,5 +1,6 @@
 //! Starts VM processes.
 
+use crate::tail::Tail;
 use crate::{Result, VmmError};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::ffi::OsString;
@@ -26,8 +27,6 @@ pub struct LauncherOptions {
     pub cgroup: Option<PathBuf>,
     /// User (and group) they become when the host is root.
     pub user: u32,
-    /// Whether guests' serial output also goes to standard error.
-    pub serial_to_stderr: bool,
 }
 
 impl LauncherOptions {
@@ -39,7 +38,6 @@ impl LauncherOptions {
             args: args.into_iter().collect(),
             cgroup: None,
             user: DEFAULT_USER,
-            serial_to_stderr: false,
         }
     }
 }
@@ -61,7 +59,7 @@ struct Inner {
     requests: Sender<Request>,
 }
 
-type Request = (OwnedFd, Sender<io::Result<Child>>);
+type Request = (OwnedFd, Sender<io::Result<(Child, Tail)>>);
 
 impl Launcher {
     /// Opens `/dev/kvm` and starts the thread.
@@ -103,8 +101,8 @@ impl Launcher {
         self.inner.kvm.as_fd()
     }
 
-    /// Starts a process; returns it and the host's end of its control socket.
-    pub(super) fn start(&self) -> Result<(Child, OwnedFd)> {
+    /// Starts a process; returns it, its standard error, and the host's end of its control socket.
+    pub(super) fn start(&self) -> Result<(Child, Tail, OwnedFd)> {
         let (near, far) = socketpair(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
@@ -118,21 +116,22 @@ impl Launcher {
             .requests
             .send((far, answer))
             .map_err(|_| gone())?;
-        let child = answered
+        let (child, errors) = answered
             .recv()
             .map_err(|_| gone())?
             .map_err(|error| VmmError::os("starting a VM process", error))?;
-        Ok((child, near))
+        Ok((child, errors, near))
     }
 }
 
-fn start(options: &LauncherOptions, control: OwnedFd) -> io::Result<Child> {
+fn start(options: &LauncherOptions, control: OwnedFd) -> io::Result<(Child, Tail)> {
+    let (errors, writer) = Tail::new()?;
     let mut child = std::process::Command::new(&options.program)
         .args(&options.args)
         .env_clear()
         .stdin(Stdio::from(control))
         .stdout(Stdio::null())
-        .stderr(Stdio::inherit())
+        .stderr(writer)
         .spawn()?;
     if let Some(cgroup) = &options.cgroup
         && let Err(error) = join(cgroup, child.id())
@@ -141,7 +140,7 @@ fn start(options: &LauncherOptions, control: OwnedFd) -> io::Result<Child> {
         let _ = child.wait();
         return Err(error);
     }
-    Ok(child)
+    Ok((child, errors))
 }
 
 fn join(cgroup: &std::path::Path, process: u32) -> io::Result<()> {

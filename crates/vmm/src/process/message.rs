@@ -34,8 +34,6 @@ const VERSION: u16 = 1;
 pub enum Command {
     /// Comes first: make VM and vCPU, then lock yourself in. File: `/dev/kvm`.
     Prepare {
-        /// Whether serial output also goes to standard error.
-        serial_to_stderr: bool,
         /// User and group to become, when started as root.
         user: u32,
     },

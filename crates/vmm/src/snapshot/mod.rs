@@ -4,7 +4,7 @@
 //! give a state that is safe to restore or an error. The pages of a cold boot are its
 //! memfd; those of a fork are the ones it wrote ([`pages`]), kept as their difference ([`diff`]).
 
-pub mod diff;
+pub(crate) mod diff;
 pub mod pages;
 pub(crate) mod scan;
 pub mod vcpu;
@@ -15,9 +15,12 @@ use crate::memory::{MemoryLayout, Ram};
 use crate::mmio::{Registers, Transport};
 use crate::vsock::{QUEUES, Vsock};
 use crate::{Result, VmmError};
+use pages::PageRange;
 use serde::{Deserialize, Serialize};
+use ukernel_abi::layout::MIN_MEMORY_MIB;
 use vcpu::VcpuState;
 use virtio_queue::{Queue, QueueState, QueueT};
+use working_set::WorkingSet;
 
 /// Largest encoded state, in bytes.
 pub const MAX_STATE_BYTES: usize = 64 << 10;
@@ -136,6 +139,23 @@ impl VmState {
     }
 }
 
+/// Bytes that change with the form of states, pages and working sets: an empty state as it is
+/// encoded now, and the version of pages. Templates and snapshots with other ones cannot be used.
+#[must_use]
+pub fn state_format() -> Vec<u8> {
+    let empty = MemoryLayout::new(MIN_MEMORY_MIB, 0).and_then(|layout| {
+        let transport = Transport::default();
+        VmState::new(layout, Phases::default(), VcpuState::default(), &transport).encode()
+    });
+    let pages = WorkingSet::from_trial(vec![PageRange { start: 1, count: 2 }]);
+    let pages = postcard::to_allocvec(&pages).unwrap_or_default();
+    // An empty state can be encoded, as a test of this module says.
+    let mut format = empty.unwrap_or_default();
+    format.extend_from_slice(&diff::VERSION.to_le_bytes());
+    format.extend_from_slice(&pages);
+    format
+}
+
 fn save_queue(queue: &Queue) -> SavedQueue {
     SavedQueue {
         size: queue.size(),
@@ -194,6 +214,15 @@ mod tests {
         let transport = again.transport(&ram).expect("restores");
         assert_eq!(transport.vsock.queues[0].size(), 128);
         assert_eq!(transport.registers.status, 15);
+    }
+
+    #[test]
+    fn the_format_is_that_of_a_state() {
+        let format = state_format();
+        assert_eq!(format[..4], MAGIC);
+        assert_eq!(format, state_format());
+        let state = state().encode().expect("encodes");
+        assert!(format.len() > state.len() / 2, "{}", format.len());
     }
 
     #[test]

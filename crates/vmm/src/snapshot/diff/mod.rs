@@ -26,7 +26,7 @@ use ukernel_abi::layout::PAGE_BYTES;
 use vm_memory::{GuestAddress, GuestMemoryBackend, VolatileSlice};
 
 const MAGIC: [u8; 4] = *b"UKVP";
-const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 2;
 const HEADER_BYTES: usize = 24;
 const PAGE: usize = PAGE_BYTES as usize;
 const WORD: usize = 8;

@@ -10,6 +10,8 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use ukernel_machine::MachineError;
+use ukernel_sandbox::SandboxError;
 
 /// Longest head, in bytes.
 pub const MAX_HEAD_BYTES: usize = 64 << 10;
@@ -139,15 +141,85 @@ pub enum Reply {
     },
     /// It failed.
     Failed {
-        /// Kind of failure, for programs.
-        kind: String,
+        /// Which failure it is.
+        kind: FailureKind,
         /// What failed, for people.
         message: String,
-        /// What to do, for people.
-        hint: Option<String>,
-        /// Exit code of the command.
-        exit_code: u8,
     },
+}
+
+/// Which failure it is, for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// The request cannot be read.
+    BadRequest,
+    /// A name that cannot be one, or a configuration that makes no sense.
+    BadName,
+    /// The name is taken.
+    NameTaken,
+    /// There is no such session.
+    NoSession,
+    /// There is no such snapshot.
+    NoSnapshot,
+    /// The session, or the daemon, has enough to do.
+    Busy,
+    /// A bound is reached.
+    Limit,
+    /// A stored state is not what was stored.
+    Damaged,
+    /// The execution took too long.
+    TimeLimit,
+    /// The execution was cancelled.
+    Cancelled,
+    /// The VM was lost.
+    VmLost,
+    /// No VM was free in time.
+    NoVm,
+    /// The host lacks something.
+    Host,
+    /// Anything else.
+    #[serde(other)]
+    Failed,
+}
+
+impl FailureKind {
+    /// The name programs see.
+    #[must_use]
+    pub fn name(self) -> String {
+        let name = serde_json::to_value(self).unwrap_or_default();
+        name.as_str().unwrap_or_default().to_owned()
+    }
+}
+
+impl From<&SandboxError> for FailureKind {
+    fn from(error: &SandboxError) -> Self {
+        match error {
+            SandboxError::TimeLimit { .. } => Self::TimeLimit,
+            SandboxError::Cancelled { .. } => Self::Cancelled,
+            SandboxError::VmLost { .. } => Self::VmLost,
+            SandboxError::NoSession(_) => Self::NoSession,
+            SandboxError::NoSnapshot(_) => Self::NoSnapshot,
+            SandboxError::NameTaken { .. } => Self::NameTaken,
+            SandboxError::BadName { .. } | SandboxError::Config(_) => Self::BadName,
+            SandboxError::Busy(_) => Self::Busy,
+            SandboxError::Limit { .. } => Self::Limit,
+            SandboxError::Damaged { .. } => Self::Damaged,
+            SandboxError::AllocationTimeout { .. } => Self::NoVm,
+            SandboxError::NoBackend { .. }
+            | SandboxError::Io { .. }
+            | SandboxError::Template { .. }
+            | SandboxError::Image(_)
+            | SandboxError::Machine(
+                MachineError::Unavailable { .. }
+                | MachineError::Vmm(_)
+                | MachineError::Firecracker { .. },
+            ) => Self::Host,
+            SandboxError::Machine(_) | SandboxError::SessionEnded(_) | SandboxError::Stopping => {
+                Self::Failed
+            }
+        }
+    }
 }
 
 /// A reply with the length of its body.
@@ -163,6 +235,13 @@ pub struct Answered {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn kinds_have_the_names_of_the_protocol() {
+        assert_eq!(FailureKind::TimeLimit.name(), "time_limit");
+        let newer: FailureKind = serde_json::from_str("\"newer\"").expect("a kind");
+        assert_eq!(newer, FailureKind::Failed);
+    }
 
     #[test]
     fn a_request_survives_the_way() {

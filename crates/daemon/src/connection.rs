@@ -1,14 +1,17 @@
 //! One client of the daemon.
 
-use super::protocol::{Answered, Asked, MAX_HEAD_BYTES, Reply};
+use crate::protocol::{Answered, Asked, MAX_HEAD_BYTES, Reply};
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
-/// How long a client may take for its request.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a client may take to say what it wants: clients say it when they connect.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a client may take for the body of its request.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a client may take to hear an answer.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -30,36 +33,31 @@ pub fn split(stream: UnixStream) -> (Ears, Mouth) {
 }
 
 impl Ears {
-    /// The request and its body of at most `max_body` bytes.
-    pub async fn request(&mut self, max_body: usize) -> io::Result<(Asked, Vec<u8>)> {
-        tokio::time::timeout(REQUEST_TIMEOUT, self.read(max_body))
-            .await
-            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
-    }
-
-    async fn read(&mut self, max_body: usize) -> io::Result<(Asked, Vec<u8>)> {
+    /// What the client wants.
+    pub async fn head(&mut self) -> io::Result<Asked> {
         let mut head = Vec::new();
         let mut limited = (&mut self.reader).take(MAX_HEAD_BYTES as u64);
-        limited.read_until(b'\n', &mut head).await?;
+        within(HEAD_TIMEOUT, limited.read_until(b'\n', &mut head)).await?;
         if head.pop() != Some(b'\n') {
             return Err(invalid("the head of the request has no end"));
         }
-        let asked: Asked =
-            serde_json::from_slice(&head).map_err(|error| invalid(&error.to_string()))?;
-        if asked.body > max_body as u64 {
+        serde_json::from_slice(&head).map_err(|error| invalid(&error.to_string()))
+    }
+
+    /// The body of a request: `bytes`, at most `max_bytes`.
+    pub async fn body(&mut self, bytes: u64, max_bytes: usize) -> io::Result<Vec<u8>> {
+        if bytes > max_bytes as u64 {
             return Err(invalid(&format!(
-                "the body is larger than {max_body} bytes"
+                "the body is larger than {max_bytes} bytes"
             )));
         }
         let mut body = Vec::new();
-        (&mut self.reader)
-            .take(asked.body)
-            .read_to_end(&mut body)
-            .await?;
-        if (body.len() as u64) < asked.body {
+        let mut limited = (&mut self.reader).take(bytes);
+        within(BODY_TIMEOUT, limited.read_to_end(&mut body)).await?;
+        if (body.len() as u64) < bytes {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        Ok((asked, body))
+        Ok(body)
     }
 
     /// Returns when the client is gone or says more, which it should not.
@@ -79,10 +77,14 @@ impl Mouth {
         let mut bytes = serde_json::to_vec(&answered)?;
         bytes.push(b'\n');
         bytes.extend_from_slice(body);
-        tokio::time::timeout(REPLY_TIMEOUT, self.writer.write_all(&bytes))
-            .await
-            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+        within(REPLY_TIMEOUT, self.writer.write_all(&bytes)).await
     }
+}
+
+async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    tokio::time::timeout(limit, work)
+        .await
+        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }
 
 fn invalid(what: &str) -> io::Error {

@@ -1,8 +1,7 @@
 //! What the daemon does for a client.
 
-use super::connection::{Ears, Mouth};
-use super::protocol::{Reply, Request};
-use crate::failure::Failure;
+use crate::connection::{Ears, Mouth};
+use crate::protocol::{FailureKind, Reply, Request};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::io;
@@ -65,9 +64,20 @@ pub async fn answer(
     };
     let reply = match done {
         Ok(value) => Reply::Done { value },
-        Err(error) => failed(error),
+        Err(error) => failed(&error),
     };
     mouth.say(reply, &[]).await
+}
+
+/// How the daemon is.
+pub fn status(sessions: &SessionManager, owner: u32) -> Value {
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "process": std::process::id(),
+        "pool": sessions.pool_metrics(),
+        "sessions": sessions.list(owner).len(),
+        "lost": sessions.lost(owner).len(),
+    })
 }
 
 /// Requests with one answer.
@@ -146,15 +156,8 @@ async fn simple(
                 json!({ "destroyed": session })
             }
         },
-        Request::Status => json!({
-            "version": env!("CARGO_PKG_VERSION"),
-            "process": std::process::id(),
-            "pool": sessions.pool_metrics(),
-            "sessions": sessions.list(owner).len(),
-            "lost": sessions.lost(owner).len(),
-        }),
         // `answer` and the server have taken these.
-        Request::Exec { .. } | Request::Get { .. } | Request::Stop => Value::Null,
+        Request::Exec { .. } | Request::Get { .. } | Request::Status | Request::Stop => Value::Null,
     })
 }
 
@@ -220,26 +223,9 @@ fn to_value(value: impl Serialize) -> Value {
 }
 
 /// A failure, for programs and for people.
-fn failed(error: SandboxError) -> Reply {
-    let kind = match &error {
-        SandboxError::TimeLimit { .. } => "time_limit",
-        SandboxError::Cancelled { .. } => "cancelled",
-        SandboxError::VmLost { .. } => "vm_lost",
-        SandboxError::NoSession(_) => "no_session",
-        SandboxError::NoSnapshot(_) => "no_snapshot",
-        SandboxError::NameTaken { .. } => "name_taken",
-        SandboxError::BadName { .. } => "bad_name",
-        SandboxError::Busy(_) => "busy",
-        SandboxError::Limit { .. } => "limit",
-        SandboxError::Damaged { .. } => "damaged",
-        SandboxError::AllocationTimeout { .. } => "no_vm",
-        _ => "failed",
-    };
-    let failure = Failure::from(error);
+fn failed(error: &SandboxError) -> Reply {
     Reply::Failed {
-        kind: kind.to_owned(),
-        message: failure.what().to_owned(),
-        hint: failure.hint().map(ToOwned::to_owned),
-        exit_code: failure.code(),
+        kind: FailureKind::from(error),
+        message: error.to_string(),
     }
 }

@@ -1,11 +1,11 @@
 //! Where the daemon is found and keeps what it owns.
 
-use crate::failure::Failure;
-use crate::home;
-use std::fs::{DirBuilder, File, Permissions};
+use crate::{DaemonError, Result};
+use std::fs::{File, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use ukernel_machine::file;
 
 /// Longest path of a socket: `sun_path` of unix(7), with its end.
 const MAX_SOCKET_PATH: usize = 107;
@@ -17,50 +17,50 @@ pub struct Place {
 }
 
 impl Place {
-    /// The place of this user and this environment.
-    pub fn of_this_user() -> Result<Self, Failure> {
-        let folder = home::state()?.join("daemon");
-        let place = Self { folder };
+    /// The place in the folder `state`, which need not exist yet.
+    ///
+    /// # Errors
+    /// [`DaemonError::PathTooLong`].
+    pub fn new(state: &Path) -> Result<Self> {
+        let place = Self {
+            folder: state.join("daemon"),
+        };
         if place.socket().as_os_str().len() > MAX_SOCKET_PATH {
-            return Err(Failure::usage(
-                format!("{} is too long for a socket", place.socket().display()),
-                "set UKERNEL_HOME to a shorter path",
-            ));
+            return Err(DaemonError::PathTooLong(place.socket()));
         }
         Ok(place)
     }
 
     /// Makes the folder, for its owner alone.
-    pub fn make(&self) -> io::Result<()> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.folder)?;
+    pub(crate) fn make(&self) -> io::Result<()> {
+        file::make_folder(&self.folder)?;
         std::fs::set_permissions(&self.folder, Permissions::from_mode(0o700))
     }
 
     /// The socket.
-    pub fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.folder.join("socket")
     }
 
-    /// What a daemon started on demand says.
-    pub fn log(&self) -> PathBuf {
+    /// A new log, for what a daemon started on demand says.
+    pub(crate) fn begin_log(&self) -> io::Result<File> {
+        let log = file::overwrite(&self.log())?;
+        log.set_len(0)?;
+        Ok(log)
+    }
+
+    fn log(&self) -> PathBuf {
         self.folder.join("log")
     }
 
     /// The sessions.
-    pub fn sessions(&self) -> PathBuf {
+    pub(crate) fn sessions(&self) -> PathBuf {
         self.folder.join("sessions")
     }
 
     /// Takes the place: `None` if another daemon has it. Held until the file is dropped.
-    pub fn lock(&self) -> io::Result<Option<File>> {
-        let file = File::options()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(self.folder.join("lock"))?;
+    pub(crate) fn lock(&self) -> io::Result<Option<File>> {
+        let file = file::overwrite(&self.folder.join("lock"))?;
         match file.try_lock() {
             Ok(()) => Ok(Some(file)),
             Err(std::fs::TryLockError::WouldBlock) => Ok(None),
@@ -69,14 +69,14 @@ impl Place {
     }
 
     /// The end of the log, for people.
-    pub fn log_tail(&self) -> String {
+    pub(crate) fn log_tail(&self) -> String {
         tail(&self.log()).unwrap_or_default()
     }
 }
 
 fn tail(path: &Path) -> io::Result<String> {
     use std::io::{Read, Seek, SeekFrom};
-    let mut file = File::open(path)?;
+    let mut file = file::open(path)?;
     let length = file.metadata()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(2000)))?;
     let mut bytes = Vec::new();

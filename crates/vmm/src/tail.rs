@@ -1,4 +1,4 @@
-//! What a process said last: a pipe nobody has to drain.
+//! What a process wrote last to a stream: a pipe that is read when somebody wants to know.
 
 use rustix::io::ioctl_fionbio;
 use std::io::{PipeReader, PipeWriter, Read, Result};
@@ -6,18 +6,21 @@ use std::io::{PipeReader, PipeWriter, Read, Result};
 /// Most bytes kept.
 const TAIL_BYTES: usize = 8 << 10;
 
-/// The reading end. Neither end waits: what does not fit the pipe is lost, so a guest is
-/// never held up by a log nobody reads. What fits is 64 KiB between two looks; the
-/// kernel's last words, on a line otherwise silent, always do.
+/// The reading end. Neither end waits: what does not fit the pipe is lost, so a process is
+/// never held up by a log nobody reads. What fits is 64 KiB between two calls of [`Self::read`];
+/// the last line of a process that is otherwise silent always does.
 #[derive(Debug)]
-pub(super) struct Tail {
+pub struct Tail {
     pipe: PipeReader,
     bytes: Vec<u8>,
 }
 
 impl Tail {
     /// A pipe: its reading end, and what the process writes to.
-    pub(super) fn new() -> Result<(Self, PipeWriter)> {
+    ///
+    /// # Errors
+    /// Those of pipe(2).
+    pub fn new() -> Result<(Self, PipeWriter)> {
         let (pipe, writer) = std::io::pipe()?;
         ioctl_fionbio(&pipe, true)?;
         ioctl_fionbio(&writer, true)?;
@@ -25,8 +28,8 @@ impl Tail {
         Ok((Self { pipe, bytes }, writer))
     }
 
-    /// The last bytes written.
-    pub(super) fn read(&mut self) -> &[u8] {
+    /// The last bytes written, at most 8 KiB.
+    pub fn read(&mut self) -> &[u8] {
         let mut piece = [0; 4096];
         // Bounded: somebody might write as fast as this reads.
         for _ in 0..64 {
