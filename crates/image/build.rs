@@ -10,10 +10,10 @@ fn main() {
     let folder = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it");
     let root = Path::new(&folder).join("../..");
     for (name, places) in [
-        ("UKERNEL_KERNEL_SOURCES", inputs::KERNEL),
-        ("UKERNEL_PYTHON_SOURCES", inputs::PYTHON),
+        ("UKERNEL_KERNEL_SOURCES", &inputs::KERNEL[..]),
+        ("UKERNEL_PYTHON_SOURCES", &inputs::PYTHON[..]),
     ] {
-        let digest = inputs::digest(&root, &places).expect("the project's sources are there");
+        let digest = inputs::digest(&root, places).expect("the project's sources are there");
         println!("cargo:rustc-env={name}={digest}");
         for place in places {
             println!("cargo:rerun-if-changed={}", root.join(place).display());

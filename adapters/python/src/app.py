@@ -14,6 +14,7 @@ import library
 import program
 import shell
 import streams
+import surroundings
 from wit_world import exports
 from wit_world.exports import runtime
 
@@ -41,10 +42,17 @@ class Runtime(exports.Runtime):
     @staticmethod
     def run(request):
         try:
-            interrupt.running = True
-            if request.mode == runtime.Mode.SHELL:
-                return shell.run(request.source, request.args)
-            return program.run(request.name, request.source, request.args, request.mode == runtime.Mode.PROMPT)
+            interrupt.begin()
+            with surroundings.of(request.environment, request.folder):
+                if request.mode == runtime.Mode.SHELL:
+                    return shell.run(request.source, request.args, request.environment)
+                if request.mode == runtime.Mode.CHECK:
+                    return program.check(request.name, request.source)
+                return program.run(request.name, request.source, request.args, request.mode == runtime.Mode.PROMPT)
+        except (OSError, ValueError) as error:
+            # No such folder, or no variable that could be one.
+            program.report(error)
+            return program.Raised(type(error).__name__, program.message_of(error))
         except KeyboardInterrupt:
             # It came while the program's end was being reported.
             return program.Interrupted()

@@ -11,8 +11,8 @@ import signal
 from componentize_py_types import Err
 from wit_world.imports import host, task, types
 
-# Whether a program runs. An interrupt that comes a moment too late must not end the next
-# program, nor unwind the adapter, which would trap.
+# Whether a program runs. An interrupt that reaches the adapter before or after it must not
+# unwind the adapter, which would trap. One that came early is kept by the kernel: `begin` finds it.
 running = False
 
 # An interrupt that came while the bindings were turning values: they are not made to be
@@ -33,13 +33,21 @@ def install():
 
 def _on_interrupt(_number, frame):
     global deferred
-    # One interrupt, one KeyboardInterrupt: the next call that waits need not tell it again.
-    task.take_interrupt()
     if not running:
         return
+    # One interrupt, one KeyboardInterrupt: the next call that waits need not tell it again.
+    task.take_interrupt(True)
     if is_bindings(frame):
         deferred = True
     else:
+        raise KeyboardInterrupt
+
+
+def begin():
+    """A program begins; an interrupt that is there already ends it."""
+    global running
+    running = True
+    if task.take_interrupt(False):
         raise KeyboardInterrupt
 
 
@@ -60,7 +68,7 @@ def raising(call, failure=None):
         return call()
     except Err as error:
         if error.value == types.Error.INTERRUPTED or isinstance(error.value, host.CallError_Interrupted):
-            task.take_interrupt()
+            task.take_interrupt(False)
             deferred = True
             return None
         raise (failure or as_os_error)(error.value) from None

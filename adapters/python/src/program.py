@@ -74,6 +74,17 @@ def run(name, source, args, interactive):
         return Raised(type(error).__name__, message_of(error))
 
 
+def check(name, source):
+    """Compiles `source` (bytes) and runs nothing. Never raises."""
+    try:
+        compile(source, name, "exec", dont_inherit=True)
+        return Exited(0, None)
+    except KeyboardInterrupt:
+        return Interrupted()
+    except BaseException as error:  # noqa: BLE001 - SyntaxError, ValueError, MemoryError, RecursionError
+        return Raised(type(error).__name__, message_of(error))
+
+
 def each(calls):
     """Calls all of them."""
     for call in calls:

@@ -18,6 +18,7 @@ from just_bash.interpreter import errors
 from just_bash.parser import parse
 from program import Exited, Interrupted
 from shell_cat import ExactCat
+from shell_input import Unread
 from shell_files import CannotWrite, TreeFiles, to_bytes
 from shell_python import PythonCommand
 
@@ -58,6 +59,11 @@ class Session(Interpreter):
             node = dataclasses.replace(node, redirections=type(redirections)(merged(redirections)))
         return await super().execute_command(node, stdin)
 
+    async def _execute_builtin(self, name, node, stdin, *rest):
+        if name in ("mapfile", "readarray") and isinstance(stdin, Unread):
+            stdin = stdin.take()
+        return await super()._execute_builtin(name, node, stdin, *rest)
+
     async def execute_statement(self, node):
         if node.background:
             return shell_absent.BACKGROUND
@@ -94,8 +100,9 @@ def new_session():
 session = new_session()
 
 
-def run(source, args):
-    """Runs commands (bytes) and says how they ended. Never raises."""
+def run(source, args, variables=()):
+    """Runs commands (bytes), with environment variables, and says how they ended. Never raises."""
+    undo = with_variables(variables)
     try:
         settle()
         loop = asyncio.new_event_loop()
@@ -113,6 +120,8 @@ def run(source, args):
     except BaseException as error:  # noqa: BLE001 - a fault of the interpreter must not end the VM
         write(ExecResult(stderr=f"bash: {type(error).__name__}: {error}\n"))
         return Exited(1, None)
+    finally:
+        undo()
 
 
 def wait(loop, coroutine):
@@ -135,10 +144,26 @@ def settle():
     state = session.state
     state.call_depth = state.source_depth = state.loop_depth = state.command_count = 0
     state.in_condition = False
-    state.group_stdin = None
+    state.group_stdin = Unread()
     state.local_scopes.clear()
     state.env._local_meta_scopes.clear()
     state.cwd = state.env["PWD"] = os.getcwd()
+
+
+def with_variables(variables):
+    """Adds environment variables; what takes them away again."""
+    env = session.state.env
+    before = {name: env.get(name) for name, _ in variables}
+    env.update(variables)
+
+    def undo():
+        for name, value in before.items():
+            if value is None:
+                env.pop(name, None)
+            else:
+                env[name] = value
+
+    return undo
 
 
 async def script(source, args):

@@ -1,4 +1,4 @@
-"""Standard output and error, so that output is whole, prompt and cheap.
+"""Standard input, output and error: output is whole, prompt and cheap; input is each program's own.
 
 CPython found no terminal when the image was built and left the streams without a buffer.
 Such a stream loses what the system does not take at once (one write takes 64 KiB at most)
@@ -6,6 +6,7 @@ and calls the kernel twice for every `print`.
 """
 
 import io
+import os
 import sys
 
 # Room for output that has no end of line yet.
@@ -16,6 +17,32 @@ def install():
     """Puts fresh streams in place of the interpreter's."""
     sys.stdout = sys.__stdout__ = fresh(1, "<stdout>", "surrogateescape")
     sys.stderr = sys.__stderr__ = fresh(2, "<stderr>", "backslashreplace")
+    sys.stdin = sys.__stdin__ = fresh_input()
+
+
+class Input(io.RawIOBase):
+    """Standard input, read by Python code: an interrupt that ends a read is then raised there."""
+
+    name = "<stdin>"
+    mode = "r"
+
+    def readable(self):
+        return True
+
+    def fileno(self):
+        return 0
+
+    def readinto(self, buffer):
+        data = os.read(0, min(len(buffer), BUFFER_BYTES))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def fresh_input():
+    """A text stream over the standard input of the program that begins now."""
+    stream = io.TextIOWrapper(io.BufferedReader(Input(), BUFFER_BYTES), encoding="utf-8", errors="surrogateescape")
+    stream.mode = "r"
+    return stream
 
 
 def fresh(descriptor, name, errors):
@@ -29,7 +56,12 @@ def fresh(descriptor, name, errors):
 
 
 def restore():
-    """Replaces the streams a program closed: the next program must be heard."""
+    """Replaces the streams a program closed: the next program must be heard. Input is always a
+    fresh one, since what the program before it has not read is not meant for this one."""
+    is_ours = sys.stdin is sys.__stdin__ or is_closed(sys.stdin)
+    sys.__stdin__ = fresh_input()
+    if is_ours:
+        sys.stdin = sys.__stdin__
     if is_closed(sys.__stdout__):
         sys.__stdout__ = fresh(1, "<stdout>", "surrogateescape")
     if is_closed(sys.__stderr__):

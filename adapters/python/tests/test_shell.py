@@ -39,6 +39,30 @@ class Shell(unittest.TestCase):
         ended, out, err = run(source)
         self.assertEqual((out, ended), (expected.encode(), program.Exited(code, None)), err)
 
+    def test_standard_input(self):
+        def reads(text, source, expected):
+            with mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode()))):
+                self.says(source, expected)
+
+        reads("a\nb\n", "cat", "a\nb\n")
+        reads("2\n1\n", "sort | head -n 1", "1\n")
+        reads("a\nb\n", "read x; echo $x; read y; echo $y", "a\nb\n")
+        reads("a\nb\n", 'while read l; do echo "<$l>"; done', "<a>\n<b>\n")
+        reads("a\n", "cat; cat", "a\n")
+        reads("a\nb\n", "mapfile -t l; echo ${l[1]}", "b\n")
+
+    def test_input_is_not_waited_for_by_commands_that_do_not_read_it(self):
+        with mock.patch.object(sys, "stdin", None):
+            self.says("echo a | cat; cd .; printf b", "a\nb")
+
+    def test_variables_of_one_run(self):
+        ended, out, _ = run("echo $A")
+        self.assertEqual(out, b"\n")
+        with mock.patch.object(sys, "__stdout__", io.TextIOWrapper(io.BytesIO())) as out:
+            shell.run(b"echo $A", [], [("A", "1")])
+            self.assertEqual(out.buffer.getvalue(), b"1\n")
+        self.assertEqual(run("echo $A")[1], b"\n")
+
     def test_text_tools(self):
         self.says("printf 'b 2\\na 1\\na 1\\n' > t; sort t | uniq -c | wc -l", "2\n")
         self.says("cp t u; grep -rn 'a' . | head -n 1 | cut -d: -f2; rm u", "2\n")

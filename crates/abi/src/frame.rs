@@ -141,7 +141,7 @@ impl<M: DeserializeOwned> Decoder<M> {
 mod tests {
     use super::*;
     use crate::message::{GuestMessage, HostMessage, Outcome, SpilledOutput, Stream};
-    use alloc::{string::ToString, vec};
+    use alloc::vec;
     use proptest::prelude::*;
 
     fn outcome() -> impl Strategy<Value = Outcome> {
@@ -250,11 +250,8 @@ mod tests {
     #[test]
     fn a_message_over_the_bound_is_not_sent() {
         let mut out = vec![1, 2, 3];
-        let message = HostMessage::FileWrite {
-            request: 1,
-            path: "/f".to_string(),
-            offset: 0,
-            truncate: true,
+        let message = HostMessage::Input {
+            id: 1,
             bytes: vec![0; MAX_FRAME_BYTES],
         };
         assert!(matches!(

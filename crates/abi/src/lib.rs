@@ -14,6 +14,8 @@
 extern crate alloc;
 
 pub mod engine;
+pub mod exec;
+pub mod file;
 pub mod frame;
 pub mod image;
 pub mod interrupt;

@@ -5,46 +5,67 @@
 //!    | -- Hello{version} --------------> |
 //!    | <------------- Hello{version} --- |   versions differ: the host closes
 //!    | -- Resume{entropy, clock, id} --> |   before anything runs, on every connection
-//!    | <--------------------- Ready ---- |
-//!    | -- Exec{id} --------------------> |
-//!    | <-- Output{id} ... Done{id} ----- |   one execution at a time
+//!    | <------------ Ready{capacity} --- |   how many executions it can run at once
+//!    | -- Exec{id}, ExecPart ... ------> |
+//!    | <-- InputRoom{id} --------------- |   the program reads; so much may be sent
+//!    | -- Input{id} ... InputEnd{id} --> |
+//!    | <-- Output{id} ... Done{id} ----- |   executions overlap, each with its number
+//!    | -- OutputRoom{id} --------------> |   so much more may be sent
 //!    | <-- Call{id}, CallPart ... ------ |   an execution asks the host for something
 //!    | -- Answer, AnswerPart ... ------> |
-//!    | -- Cancel / File* / Ping -------> |   answered at any time the guest is not busy
+//!    | -- Signal / File / Ping --------> |   answered at any time the guest is not busy
 //! ```
 //! A fork or a restore is a new connection: it starts again with `Hello` and `Resume`.
+//!
+//! # Flow control
+//! A stream nobody reads must not stop the others, so each execution has windows of its own. Its
+//! input begins with no room: [`GuestMessage::InputRoom`] grants bytes when the program reads. What
+//! it says begins with room for [`OUTPUT_WINDOW_BYTES`], counted by [`GuestMessage::weight`];
+//! [`HostMessage::OutputRoom`] grants more as the host hands it on. A peer that sends what it has
+//! no room for is hostile.
 
+pub use crate::exec::{
+    Exec, MAX_SOURCE_BYTES, Mode, Outcome, Refusal, SessionToken, Signal, SpilledOutput,
+    TerminalSize,
+};
+pub use crate::file::{
+    FileEntry, FileError, FileKind, FileOp, FileReply, FileStatus, MAX_ENTRIES, MAX_PATH_BYTES,
+};
 use alloc::{string::String, vec::Vec};
 use serde::{Deserialize, Serialize};
 
 /// Version of this protocol. Guest and host must have the same.
-pub const PROTOCOL_VERSION: u16 = 3;
+pub const PROTOCOL_VERSION: u16 = 4;
 
-/// Largest chunk of file or output bytes in one message.
+/// Largest chunk of file, input or output bytes in one message.
 pub const MAX_CHUNK_BYTES: usize = 256 << 10;
 
-/// Longest source given inline with [`HostMessage::Exec`]; longer sources go through a file.
-pub const MAX_INLINE_SOURCE_BYTES: usize = MAX_CHUNK_BYTES;
+/// What an execution may say before the host has granted more, in bytes.
+pub const OUTPUT_WINDOW_BYTES: u64 = 1 << 20;
+
+/// Most bytes of input a guest grants at once.
+pub const INPUT_WINDOW_BYTES: u64 = 256 << 10;
 
 /// Longest payload of a host call, and longest answer, in bytes. They cross in parts.
 pub const MAX_CALL_BYTES: usize = 16 << 20;
 
-/// Most host calls of one VM that wait for their answers.
+/// Most host calls of one execution that wait for their answers.
 pub const MAX_PENDING_CALLS: usize = 16;
+
+/// Most bytes of the payloads of calls that wait, together; and of their answers, together.
+pub const MAX_PENDING_CALL_BYTES: usize = 64 << 20;
 
 /// Longest name of a host call, in bytes.
 pub const MAX_CALL_NAME_BYTES: usize = 64;
 
-/// What a session's executions show with every host call. Nobody can guess it.
-pub type SessionToken = [u8; 32];
-
-/// Longest path in the guest's file tree, in bytes.
-pub const MAX_PATH_BYTES: usize = 4096;
+/// What a log line or a trace record weighs beside its text, in bytes.
+const RECORD_BYTES: u64 = 64;
 
 /// From the host to the guest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HostMessage {
-    /// Opens every connection.
+    /// Opens every connection. Stays the first variant in every version, so that versions can
+    /// refuse each other by name.
     Hello {
         /// [`PROTOCOL_VERSION`] of the host.
         version: u16,
@@ -63,25 +84,57 @@ pub enum HostMessage {
     },
     /// Runs code.
     Exec {
-        /// Chosen by the host; output and result carry it.
+        /// Chosen by the host, never twice on one connection; all that concerns it carries it.
         id: u32,
-        /// What to run.
-        source: Source,
-        /// File name shown in tracebacks.
-        name: String,
-        /// `sys.argv[1..]` and its like in other languages.
-        args: Vec<String>,
-        /// How it is run.
-        mode: Mode,
-        /// Bytes of each output stream that are sent. A stream that writes more goes to a
-        /// file of the tree, whole, which [`GuestMessage::Done`] names.
-        inline_output_bytes: u64,
-        /// What its host calls show; without one they are refused in the guest. The kernel
-        /// keeps it, programs never see it.
-        token: Option<SessionToken>,
+        /// What to run; its source may be only the beginning.
+        exec: Exec,
+        /// Length of the whole source, at most [`MAX_SOURCE_BYTES`].
+        source_bytes: u64,
+    },
+    /// Goes on with the source of an execution.
+    ExecPart {
+        /// Which.
+        id: u32,
+        /// What follows.
+        bytes: Vec<u8>,
+    },
+    /// Standard input of an execution.
+    Input {
+        /// Which. One that has ended is ignored.
+        id: u32,
+        /// At most [`MAX_CHUNK_BYTES`] and what there is room for.
+        bytes: Vec<u8>,
+    },
+    /// The end of standard input.
+    InputEnd {
+        /// Of which execution.
+        id: u32,
+    },
+    /// Room for more output of an execution.
+    OutputRoom {
+        /// Which. One that has ended is ignored.
+        id: u32,
+        /// By how much it grows, in bytes.
+        bytes: u64,
+    },
+    /// Says something to an execution; answered by [`GuestMessage::Signalled`].
+    Signal {
+        /// Which. One that has ended is ignored.
+        id: u32,
+        /// What.
+        signal: Signal,
+    },
+    /// The terminal of an execution has another size.
+    Resize {
+        /// Which execution.
+        id: u32,
+        /// The size.
+        size: TerminalSize,
     },
     /// Begins the answer to [`GuestMessage::Call`]. One that nobody waits for is ignored.
     Answer {
+        /// The execution that called.
+        id: u32,
         /// From the call.
         call: u32,
         /// Whether the bytes are a result, else UTF-8 text that says why there is none.
@@ -93,39 +146,19 @@ pub enum HostMessage {
     },
     /// Goes on with an answer.
     AnswerPart {
+        /// The execution that called.
+        id: u32,
         /// From the call.
         call: u32,
         /// What follows.
         bytes: Vec<u8>,
     },
-    /// Ends execution `id` with an interrupt (KeyboardInterrupt); state is kept.
-    Cancel {
-        /// The execution to end. One that is not running is ignored.
-        id: u32,
-    },
-    /// Writes part of a file, creating it and its folders.
-    FileWrite {
+    /// Does something with files; answered by [`GuestMessage::File`].
+    File {
         /// Chosen by the host; the answer carries it.
         request: u32,
-        /// Absolute path.
-        path: String,
-        /// Where the bytes go.
-        offset: u64,
-        /// Whether the file is emptied first.
-        truncate: bool,
-        /// At most [`MAX_CHUNK_BYTES`].
-        bytes: Vec<u8>,
-    },
-    /// Reads part of a file.
-    FileRead {
-        /// Chosen by the host; the answer carries it.
-        request: u32,
-        /// Absolute path.
-        path: String,
-        /// Where to start.
-        offset: u64,
-        /// Most bytes wanted, at most [`MAX_CHUNK_BYTES`].
-        max_bytes: u32,
+        /// What.
+        op: FileOp,
     },
     /// Asks for a sign of life.
     Ping {
@@ -157,43 +190,10 @@ impl Limits {
     };
 }
 
-/// How code is run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Mode {
-    /// As a program.
-    Program,
-    /// As at a prompt: the value of a last expression is wanted.
-    Prompt,
-    /// As commands of the guest's shell, over the same files.
-    Shell,
-}
-
-/// A stream of an execution that wrote more than was to be sent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SpilledOutput {
-    /// Which.
-    pub stream: Stream,
-    /// The file that holds all of it.
-    pub path: String,
-    /// Bytes the execution wrote. The file has fewer if the tree's quota was used up.
-    pub bytes: u64,
-    /// Bytes that are in the file.
-    pub kept_bytes: u64,
-}
-
-/// Where the code of an execution is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Source {
-    /// In the message, at most [`MAX_INLINE_SOURCE_BYTES`].
-    Inline(Vec<u8>),
-    /// In the guest's file tree, at this absolute path.
-    File(String),
-}
-
 /// From the guest to the host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GuestMessage {
-    /// Answers [`HostMessage::Hello`].
+    /// Answers [`HostMessage::Hello`]. Keeps its form in every version, as that does.
     Hello {
         /// [`PROTOCOL_VERSION`] of the guest.
         version: u16,
@@ -201,7 +201,10 @@ pub enum GuestMessage {
         guest: String,
     },
     /// Answers [`HostMessage::Resume`]: the runtime is initialised and individual.
-    Ready,
+    Ready {
+        /// Executions it can run at once, at least one.
+        capacity: u32,
+    },
     /// A piece of output.
     Output {
         /// The execution that wrote it.
@@ -211,7 +214,7 @@ pub enum GuestMessage {
         /// At most [`MAX_CHUNK_BYTES`]; any bytes, UTF-8 or not.
         bytes: Vec<u8>,
     },
-    /// An execution ended.
+    /// An execution ended, or never began.
     Done {
         /// Which one.
         id: u32,
@@ -220,13 +223,29 @@ pub enum GuestMessage {
         /// Output that was too long to be sent, at most one file for each stream.
         spilled: Vec<SpilledOutput>,
     },
+    /// Room for more input of an execution, which reads.
+    InputRoom {
+        /// Which.
+        id: u32,
+        /// By how much it grows, in bytes; at most [`INPUT_WINDOW_BYTES`] are outstanding.
+        bytes: u64,
+    },
+    /// A signal has reached the program it was for, or cannot.
+    Signalled {
+        /// Which execution.
+        id: u32,
+        /// Which signal.
+        signal: Signal,
+        /// Whether this guest knows such signals.
+        is_supported: bool,
+    },
     /// An execution asks the host for something and waits.
     Call {
         /// The execution.
         id: u32,
-        /// Chosen by the guest, never twice on one connection; the answer carries it.
+        /// Chosen by the guest, never twice in one execution; the answer carries it.
         call: u32,
-        /// From [`HostMessage::Exec`].
+        /// From [`Exec::token`].
         token: SessionToken,
         /// What it asks for.
         name: String,
@@ -237,6 +256,8 @@ pub enum GuestMessage {
     },
     /// Goes on with the payload of a call.
     CallPart {
+        /// The execution.
+        id: u32,
         /// Which call.
         call: u32,
         /// What follows.
@@ -244,6 +265,8 @@ pub enum GuestMessage {
     },
     /// Something a workload logged through the ABI.
     Log {
+        /// The execution it ran in.
+        id: u32,
         /// How serious.
         level: LogLevel,
         /// What it said.
@@ -251,24 +274,19 @@ pub enum GuestMessage {
     },
     /// A span or event a workload traced through the ABI.
     Trace {
+        /// The execution it ran in.
+        id: u32,
         /// Guest's monotonic clock, nanoseconds.
         at_ns: u64,
         /// What happened.
         record: TraceRecord,
     },
-    /// Answers [`HostMessage::FileWrite`].
-    FileWritten {
+    /// Answers [`HostMessage::File`].
+    File {
         /// From the request.
         request: u32,
-        /// Length of the file after the write, in bytes.
-        result: Result<u64, FileError>,
-    },
-    /// Answers [`HostMessage::FileRead`].
-    FileContent {
-        /// From the request.
-        request: u32,
-        /// The bytes; fewer than asked for at the end of the file, none past it.
-        result: Result<Vec<u8>, FileError>,
+        /// What came of it.
+        result: Result<FileReply, FileError>,
     },
     /// Answers [`HostMessage::Ping`].
     Pong {
@@ -280,6 +298,27 @@ pub enum GuestMessage {
         /// Why.
         reason: String,
     },
+}
+
+impl GuestMessage {
+    /// The execution whose output window this message takes from, and by how many bytes. `None`:
+    /// it takes from none.
+    #[must_use]
+    pub fn weight(&self) -> Option<(u32, u64)> {
+        match self {
+            Self::Output { id, bytes, .. } => Some((*id, bytes.len() as u64)),
+            Self::Log { id, message, .. } => Some((*id, RECORD_BYTES + message.len() as u64)),
+            Self::Trace { id, record, .. } => {
+                let text = match record {
+                    TraceRecord::SpanBegin { name, .. } => name.len(),
+                    TraceRecord::SpanEnd { .. } => 0,
+                    TraceRecord::Event { name, detail, .. } => name.len() + detail.len(),
+                };
+                Some((*id, RECORD_BYTES + text as u64))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Standard output or standard error.
@@ -330,53 +369,4 @@ pub enum TraceRecord {
         /// Details.
         detail: String,
     },
-}
-
-/// How an execution ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Outcome {
-    /// Ran to its end or called exit.
-    Exited {
-        /// 0, or what `sys.exit` was given.
-        code: i32,
-        /// Printed form of the last expression, when at a prompt and not `None`.
-        value: Option<String>,
-    },
-    /// An exception nobody caught. The traceback went to standard error.
-    Exception {
-        /// Type of the exception.
-        kind: String,
-        /// Its message.
-        message: String,
-    },
-    /// Cancelled; state is kept.
-    Interrupted,
-    /// The runtime itself trapped: its state is lost, the VM must not be used again.
-    Trapped {
-        /// What wasmtime reported.
-        reason: String,
-    },
-}
-
-/// Why a file could not be read or written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-pub enum FileError {
-    /// No file there.
-    #[error("no such file or folder")]
-    NotFound,
-    /// A folder where a file was wanted.
-    #[error("is a folder")]
-    IsDirectory,
-    /// A file where a folder was wanted.
-    #[error("not a folder")]
-    NotDirectory,
-    /// Relative, empty, too long or with `..` above the root.
-    #[error("not a usable path")]
-    BadPath,
-    /// The file tree's quota is used up.
-    #[error("file-tree quota used up")]
-    QuotaExceeded,
-    /// Read-only place.
-    #[error("read-only")]
-    ReadOnly,
 }

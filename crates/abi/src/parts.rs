@@ -3,17 +3,19 @@
 //! The first message says how long the whole is. Nothing is set aside on the strength of that
 //! word: memory grows with the bytes that came.
 
-use crate::message::{MAX_CALL_BYTES, MAX_CHUNK_BYTES};
+use crate::message::MAX_CHUNK_BYTES;
 use alloc::vec::Vec;
 
 /// Parts that do not make what was announced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PartsError {
     /// More was announced than is allowed.
-    #[error("{length} bytes announced, allowed are {MAX_CALL_BYTES}")]
+    #[error("{length} bytes announced, allowed are {most}")]
     TooLong {
         /// What was announced.
         length: u64,
+        /// What is allowed.
+        most: usize,
     },
     /// More came than was announced.
     #[error("more bytes came than were announced")]
@@ -34,14 +36,14 @@ pub struct Assembly {
 }
 
 impl Assembly {
-    /// The beginning of a payload of this length.
+    /// The beginning of a payload of this length, which may have at most `most` bytes.
     ///
     /// # Errors
     /// [`PartsError`].
-    pub fn begin(length: u64, first: Vec<u8>) -> Result<Self, PartsError> {
+    pub fn begin(length: u64, first: Vec<u8>, most: usize) -> Result<Self, PartsError> {
         let whole = usize::try_from(length).ok();
-        let whole = whole.filter(|whole| *whole <= MAX_CALL_BYTES);
-        let length = whole.ok_or(PartsError::TooLong { length })?;
+        let whole = whole.filter(|whole| *whole <= most);
+        let length = whole.ok_or(PartsError::TooLong { length, most })?;
         let assembly = Self {
             length,
             bytes: first,
@@ -78,6 +80,12 @@ impl Assembly {
         self.bytes.len() == self.length
     }
 
+    /// Length of the whole, in bytes.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
     /// What has come.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
@@ -108,7 +116,8 @@ mod tests {
         ] {
             let payload = vec![7; length];
             let (first, rest) = cut(&payload);
-            let mut assembly = Assembly::begin(length as u64, first.to_vec()).expect("a beginning");
+            let mut assembly =
+                Assembly::begin(length as u64, first.to_vec(), length).expect("a beginning");
             for part in rest {
                 assert!(!assembly.is_whole());
                 assembly.push(part).expect("a part");
@@ -120,12 +129,9 @@ mod tests {
 
     #[test]
     fn what_makes_no_whole_is_refused() {
-        let begin = |length, first: &[u8]| Assembly::begin(length, first.to_vec());
-        let too_long = MAX_CALL_BYTES as u64 + 1;
-        assert_eq!(
-            begin(too_long, b"x").err(),
-            Some(PartsError::TooLong { length: too_long })
-        );
+        let begin = |length, first: &[u8]| Assembly::begin(length, first.to_vec(), 8);
+        let too_long = PartsError::TooLong { length: 9, most: 8 };
+        assert_eq!(begin(9, b"x").err(), Some(too_long));
         assert!(begin(u64::MAX, b"x").is_err());
         assert_eq!(begin(1, b"xy").err(), Some(PartsError::TooMany));
         assert_eq!(begin(1, b"").err(), Some(PartsError::Empty));
@@ -143,7 +149,7 @@ mod tests {
         ) {
             let mut parts = parts.into_iter();
             let first = parts.next().unwrap_or_default();
-            if let Ok(mut assembly) = Assembly::begin(length, first) {
+            if let Ok(mut assembly) = Assembly::begin(length, first, 64) {
                 for part in parts {
                     if assembly.push(&part).is_err() {
                         return Ok(());

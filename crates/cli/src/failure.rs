@@ -75,6 +75,7 @@ impl Failure {
                 TIME_LIMIT,
                 Some("give more time with --timeout, or do less at once"),
             ),
+            FailureKind::Interrupted => (INTERRUPTED, None),
             FailureKind::NameTaken => (USAGE, Some("choose another name")),
             FailureKind::NoSession => (USAGE, Some("`ukernel session list` shows them")),
             FailureKind::NoSnapshot => (USAGE, Some("`ukernel session snapshots` shows them")),

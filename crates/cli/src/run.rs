@@ -8,10 +8,15 @@ use crate::post_mortem::post_mortem;
 use serde::Serialize;
 use std::io::{self, Read, Write};
 use std::path::Path;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use ukernel_abi::message::{LogLevel, Outcome, Stream};
-use ukernel_machine::MachineError;
-use ukernel_machine::guest::{Event, Guest, Program, Until};
+use tokio::runtime::Builder;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use ukernel_abi::message::{Exec, LogLevel, Outcome, Stream};
+use ukernel_machine::guest::follow::out_of_reach;
+use ukernel_machine::guest::{Ended, Event, Events, Guest, Until, feed, follow};
+use ukernel_machine::{Channel, MachineError};
 
 /// Longest program read, in bytes.
 const MAX_SOURCE_BYTES: u64 = 64 << 20;
@@ -43,30 +48,32 @@ pub fn run(args: &Run) -> Result<u8, Failure> {
     let began = Instant::now();
     let engine = Engine::open(args.backend.explicit())?;
     let mut machine = engine.start(args.memory)?;
-    let mut guest = machine
-        .connect()
-        .and_then(Guest::greet)
-        .map_err(|error| post_mortem(machine.as_mut(), error))?;
-    let start = began.elapsed();
-
-    let mut output = Output::new(args.json);
-    let name = args.file.to_string_lossy();
-    let program = Program {
-        args: &args.args,
-        ..Program::new(&name, &source)
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::host(error, "the host is out of file handles"))?;
+    let exec = Exec {
+        args: args.args.clone(),
+        has_input: true,
+        ..Exec::program(args.file.to_string_lossy(), source)
     };
-    let run_began = Instant::now();
-    let until = Until {
-        deadline: args.timeout.map(|limit| run_began + limit),
-        cancel: Some(cancel.file()),
-        answers: None,
-    };
-    let ended = guest.exec(&program, until, &mut |event| output.take(event));
-    output.flush()?;
-    let run = run_began.elapsed();
+    let mut output = Output::new(args.json)?;
+    let ran = runtime.block_on(carry_out(
+        machine.connect(),
+        exec,
+        args.timeout,
+        cancel.token(),
+        &mut output,
+    ));
+    // A read of standard input may wait for ever; nobody waits for it.
+    runtime.shutdown_background();
+    let ran = ran.map_err(|error| post_mortem(machine.as_mut(), error))?;
 
-    let (code, name, error) = match ended {
-        Ok(ended) => conclude(ended.outcome, args.memory),
+    let (code, name, error) = match ran.ended {
+        Ok(ended) => {
+            output.finish(&cancel)?;
+            conclude(ended.outcome, args.memory)
+        }
         Err(MachineError::TimedOut(_)) => (
             TIME_LIMIT,
             "time limit",
@@ -92,13 +99,48 @@ pub fn run(args: &Run) -> Result<u8, Failure> {
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
             truncated: output.truncated,
             backend: engine.backend_name(),
-            guest: guest.name().to_owned(),
-            start_ms: start.as_secs_f64() * 1e3,
-            run_ms: run.as_secs_f64() * 1e3,
+            guest: ran.guest,
+            start_ms: ran.run_began.duration_since(began).as_secs_f64() * 1e3,
+            run_ms: ran.run.as_secs_f64() * 1e3,
         };
         print_json(&report)?;
     }
     Ok(code)
+}
+
+/// What became of a program.
+struct Ran {
+    ended: Result<Ended, MachineError>,
+    guest: String,
+    run_began: Instant,
+    run: Duration,
+}
+
+/// Greets the guest and runs the program to its end, or to the time limit or Ctrl-C.
+async fn carry_out(
+    channel: Result<Channel, MachineError>,
+    exec: Exec,
+    timeout: Option<Duration>,
+    kill: CancellationToken,
+    output: &mut Output,
+) -> Result<Ran, MachineError> {
+    let guest = Guest::greet(channel?).await?;
+    let run_began = Instant::now();
+    let until = Until {
+        deadline: timeout.map(|limit| run_began + limit),
+        kill,
+        ..Until::default()
+    };
+    let execution = guest.exec(exec).await?;
+    // Not read before the program reads.
+    tokio::spawn(feed(execution.input(), tokio::io::stdin()));
+    let ended = follow(execution, &until, &out_of_reach(), output).await;
+    Ok(Ran {
+        ended,
+        guest: guest.name().to_owned(),
+        run_began,
+        run: run_began.elapsed(),
+    })
 }
 
 /// One JSON document on standard output.
@@ -162,6 +204,7 @@ fn conclude(outcome: Outcome, memory_mib: u32) -> (u8, &'static str, Option<Stri
             "trapped",
             Some(format!("the Python runtime was lost: {reason}")),
         ),
+        Outcome::Refused(refusal) => (WORKLOAD, "refused", Some(refusal.to_string())),
     }
 }
 
@@ -169,41 +212,106 @@ fn seconds(limit: Option<Duration>) -> f64 {
     limit.unwrap_or_default().as_secs_f64()
 }
 
+/// Pieces of output that may wait to be written; then the program waits.
+const OUTPUT_QUEUE: usize = 16;
+
 /// Where a program's output goes: on as it comes, or kept for `--json`.
+///
+/// It is written by a thread of its own, because whoever reads it may stand still, which must not
+/// hide the time limit.
 struct Output {
     keep: bool,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
     truncated: bool,
+    writer: Option<mpsc::Sender<(Stream, Vec<u8>)>>,
+    /// What came of the writing, when it is over.
+    written: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl Output {
-    fn new(keep: bool) -> Self {
-        Self {
+    fn new(keep: bool) -> Result<Self, Failure> {
+        let (writer, mut pieces) = mpsc::channel::<(Stream, Vec<u8>)>(OUTPUT_QUEUE);
+        let written = std::thread::Builder::new()
+            .name("ukernel-output".to_owned())
+            .spawn(move || {
+                while let Some((stream, bytes)) = pieces.blocking_recv() {
+                    match stream {
+                        Stream::Stdout => {
+                            let mut stdout = io::stdout().lock();
+                            stdout.write_all(&bytes).and_then(|()| stdout.flush())?;
+                        }
+                        Stream::Stderr => io::stderr().write_all(&bytes)?,
+                    }
+                }
+                Ok(())
+            })
+            .map_err(|error| Failure::host(error, "the host is out of threads"))?;
+        Ok(Self {
             keep,
             stdout: Vec::new(),
             stderr: Vec::new(),
             truncated: false,
-        }
+            writer: Some(writer),
+            written: Some(written),
+        })
     }
 
-    fn take(&mut self, event: Event) -> Result<(), MachineError> {
+    async fn write(&mut self, stream: Stream, bytes: Vec<u8>) -> Result<(), MachineError> {
+        let sent = match &self.writer {
+            Some(writer) => writer.send((stream, bytes)).await.is_ok(),
+            None => false,
+        };
+        if sent { Ok(()) } else { Err(self.failure()) }
+    }
+
+    /// Why the writer has ended.
+    fn failure(&mut self) -> MachineError {
+        let written = self.written.take().map(JoinHandle::join);
+        let error = match written {
+            Some(Ok(Err(error))) => error,
+            _ => io::ErrorKind::BrokenPipe.into(),
+        };
+        MachineError::io("writing output", error)
+    }
+
+    fn keep(&mut self, stream: Stream, bytes: Vec<u8>) {
+        let kept = match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        };
+        let room = MAX_KEPT_BYTES.saturating_sub(kept.len());
+        self.truncated |= bytes.len() > room;
+        kept.extend(bytes.into_iter().take(room));
+    }
+
+    /// Waits until everything is written, or for Ctrl-C.
+    fn finish(&mut self, cancel: &Cancel) -> Result<(), Failure> {
+        self.writer = None;
+        while self
+            .written
+            .as_ref()
+            .is_some_and(|written| !written.is_finished())
+        {
+            if cancel.token().is_cancelled() {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        match self.written.take().map(JoinHandle::join) {
+            Some(Ok(Err(error))) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(Failure::workload(format!("writing output: {error}"), None))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Events for Output {
+    async fn take(&mut self, event: Event) -> Result<(), MachineError> {
         match event {
-            Event::Output(stream, bytes) if self.keep => {
-                let kept = match stream {
-                    Stream::Stdout => &mut self.stdout,
-                    Stream::Stderr => &mut self.stderr,
-                };
-                let room = MAX_KEPT_BYTES.saturating_sub(kept.len());
-                self.truncated |= bytes.len() > room;
-                kept.extend(bytes.into_iter().take(room));
-                Ok(())
-            }
-            Event::Output(Stream::Stdout, bytes) => {
-                let mut stdout = io::stdout().lock();
-                written(stdout.write_all(&bytes).and_then(|()| stdout.flush()))
-            }
-            Event::Output(Stream::Stderr, bytes) => written(io::stderr().write_all(&bytes)),
+            Event::Output(stream, bytes) if self.keep => self.keep(stream, bytes),
+            Event::Output(stream, bytes) => self.write(stream, bytes).await?,
             Event::Log(level, message) => {
                 let level = match level {
                     LogLevel::Debug => "debug",
@@ -211,21 +319,13 @@ impl Output {
                     LogLevel::Warn => "warn",
                     LogLevel::Error => "error",
                 };
-                written(writeln!(io::stderr(), "[{level}] {message}"))
+                let line = format!("[{level}] {message}\n");
+                self.write(Stream::Stderr, line.into_bytes()).await?;
             }
             // Spans are for a trace file, which this release does not write.
             // Without a session there is no token, and so no call.
-            Event::Trace(..) | Event::Call(_) => Ok(()),
+            Event::Trace(..) | Event::Call(_) | Event::Signalled(..) | Event::Ended { .. } => {}
         }
+        Ok(())
     }
-
-    fn flush(&mut self) -> Result<(), Failure> {
-        io::stdout()
-            .flush()
-            .map_err(|error| Failure::workload(format!("writing output: {error}"), None))
-    }
-}
-
-fn written(result: io::Result<()>) -> Result<(), MachineError> {
-    result.map_err(|error| MachineError::io("writing output", error))
 }

@@ -227,6 +227,9 @@ fn execute(session: &str, execution: &Execution, is_command: bool) -> Result<u8,
             .timeout
             .map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
         args: execution.args.clone(),
+        environment: execution.environment.clone(),
+        folder: execution.folder.clone(),
+        has_input: execution.code != "-",
     };
     // Told in the document of a failure; a result brings its own.
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());

@@ -1,6 +1,6 @@
 //! Reaching the daemon, and starting it.
 
-use crate::protocol::{Answered, Asked, MAX_HEAD_BYTES, Reply, Request};
+use crate::protocol::{Answered, Asked, MAX_HEAD_BYTES, MAX_INPUT_BYTES, Reply, Request};
 use crate::{DaemonError, Place, Result};
 use rustix::event::{PollFd, PollFlags, poll};
 use serde_json::Value;
@@ -10,6 +10,7 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use ukernel_machine::wait;
 
@@ -150,6 +151,7 @@ fn converse(
         .write_all(&head)
         .and_then(|()| writer.write_all(body));
     let mut reader = BufReader::new(stream);
+    let mut input = None;
     loop {
         if let Some(cancel) = cancel {
             wait(stream, &reader, cancel).map_err(DaemonError::Gone)?;
@@ -169,10 +171,40 @@ fn converse(
                         .map_err(DaemonError::Gone)?;
                 }
             }
+            Reply::Input => {
+                let input = match &input {
+                    Some(input) => input,
+                    None => input.insert(send_input(stream).map_err(DaemonError::Gone)?),
+                };
+                // Fails when the thread has ended: then the input had, and the daemon knows.
+                let _ = input.send(());
+            }
             Reply::Done { value } => return Ok(Answer { value, body }),
             Reply::Failed { kind, message } => return Err(DaemonError::Failed { kind, message }),
         }
     }
+}
+
+/// Starts a thread that sends a piece of standard input each time it is asked to, so that output
+/// is heard meanwhile. It ends with the input; one that waits for input ends with the process.
+fn send_input(stream: &UnixStream) -> io::Result<mpsc::Sender<()>> {
+    let mut stream = stream.try_clone()?;
+    let (wanted, wants) = mpsc::channel();
+    std::thread::Builder::new()
+        .name("ukernel-input".to_owned())
+        .spawn(move || {
+            let mut piece = vec![0; 4 + MAX_INPUT_BYTES];
+            while wants.recv().is_ok() {
+                // What cannot be read has ended.
+                let count = io::stdin().read(&mut piece[4..]).unwrap_or(0);
+                let length = u32::try_from(count).unwrap_or(0);
+                piece[..4].copy_from_slice(&length.to_le_bytes());
+                if stream.write_all(&piece[..4 + count]).is_err() || count == 0 {
+                    return;
+                }
+            }
+        })?;
+    Ok(wanted)
 }
 
 fn receive(reader: &mut BufReader<&UnixStream>) -> io::Result<Answered> {

@@ -1,11 +1,12 @@
 //! One client of the daemon.
 
-use crate::protocol::{Answered, Asked, MAX_HEAD_BYTES, Reply};
+use crate::protocol::{Answered, Asked, MAX_HEAD_BYTES, MAX_INPUT_BYTES, Reply};
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::mpsc;
 
 /// How long a client may take to say what it wants: clients say it when they connect.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -60,10 +61,26 @@ impl Ears {
         Ok(body)
     }
 
-    /// Returns when the client is gone or says more, which it should not.
-    pub async fn gone(&mut self) {
-        // Whatever it is, the request is over for this client.
-        let _ = self.reader.fill_buf().await;
+    /// Hands on pieces of standard input as they come. Returns when the client is gone, or says
+    /// what is no input: whatever it is, the request is over for this client.
+    pub async fn listen(&mut self, input: &mpsc::Sender<Vec<u8>>) {
+        loop {
+            let Ok(length) = self.reader.read_u32_le().await else {
+                return;
+            };
+            let length = length as usize;
+            if length > MAX_INPUT_BYTES {
+                return;
+            }
+            let mut piece = vec![0; length];
+            if self.reader.read_exact(&mut piece).await.is_err() {
+                return;
+            }
+            // Room for one: who sends more than it was asked for is not heard.
+            if input.try_send(piece).is_err() {
+                return;
+            }
+        }
     }
 }
 

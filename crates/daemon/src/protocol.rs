@@ -6,6 +6,8 @@
 //!   {"reply":"output","stream":"stdout","body":3}\n42\n
 //!   {"reply":"done","value":{...},"body":0}\n
 //! ```
+//! While an execution runs, each reply `input` is answered by one piece of standard input: its
+//! length (u32, little endian, at most [`MAX_INPUT_BYTES`]), then its bytes; no bytes are the end.
 //! A client that closes its half during an execution interrupts it.
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +17,9 @@ use ukernel_sandbox::SandboxError;
 
 /// Longest head, in bytes.
 pub const MAX_HEAD_BYTES: usize = 64 << 10;
+
+/// Longest piece of standard input, in bytes.
+pub const MAX_INPUT_BYTES: usize = 64 << 10;
 
 /// What a client wants.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,6 +42,12 @@ pub enum Request {
         timeout_ms: Option<u64>,
         /// `sys.argv[1..]`.
         args: Vec<String>,
+        /// Variables added to the guest's environment.
+        environment: Vec<(String, String)>,
+        /// Working folder in the guest; where the execution before left it if `None`.
+        folder: Option<String>,
+        /// Whether the client has standard input for it.
+        has_input: bool,
     },
     /// Interrupts what runs.
     Interrupt {
@@ -134,6 +145,8 @@ pub enum Reply {
         /// `stdout` or `stderr`.
         stream: String,
     },
+    /// The program reads: the client is to send one piece of standard input.
+    Input,
     /// It is done.
     Done {
         /// What came of it.
@@ -172,6 +185,8 @@ pub enum FailureKind {
     TimeLimit,
     /// The execution was cancelled.
     Cancelled,
+    /// The execution was interrupted before it began.
+    Interrupted,
     /// The VM was lost.
     VmLost,
     /// No VM was free in time.
@@ -197,6 +212,7 @@ impl From<&SandboxError> for FailureKind {
         match error {
             SandboxError::TimeLimit { .. } => Self::TimeLimit,
             SandboxError::Cancelled { .. } => Self::Cancelled,
+            SandboxError::NeverBegan => Self::Interrupted,
             SandboxError::VmLost { .. } => Self::VmLost,
             SandboxError::NoSession(_) => Self::NoSession,
             SandboxError::NoSnapshot(_) => Self::NoSnapshot,
@@ -251,6 +267,9 @@ mod tests {
                 is_command: false,
                 timeout_ms: Some(5),
                 args: vec!["a".to_owned()],
+                environment: vec![("A".to_owned(), "1".to_owned())],
+                folder: None,
+                has_input: true,
             },
             body: 9,
         };

@@ -5,10 +5,12 @@ use crate::protocol::{FailureKind, Reply, Request};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::io;
-use std::sync::Arc;
+use std::pin::pin;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use ukernel_sandbox::environment::Stream;
+use tokio_util::io::StreamReader;
+use tokio_util::sync::CancellationToken;
+use ukernel_sandbox::environment::{InputSource, Stream};
 use ukernel_sandbox::session::{Create, Session, SessionManager};
 use ukernel_sandbox::{
     ExecutionContext, ExecutionEnvironment, ExecutionResult, SandboxError, SessionName,
@@ -33,15 +35,21 @@ pub async fn answer(
             is_command,
             timeout_ms,
             args,
+            environment,
+            folder,
+            has_input,
         } => {
             let ran = match find(&session) {
                 Ok(session) => {
                     let context = ExecutionContext {
                         timeout: timeout_ms.map(Duration::from_millis),
                         args,
+                        environment,
+                        folder,
                         ..ExecutionContext::default()
                     };
-                    run(&session, is_command, body, context, ears, mouth).await?
+                    let code = Code { is_command, body };
+                    run(&session, code, context, has_input, ears, mouth).await?
                 }
                 Err(error) => Err(error),
             };
@@ -161,61 +169,82 @@ async fn simple(
     })
 }
 
-/// Runs code and hands its output on. A client that goes away interrupts it.
+/// What is to be run.
+struct Code {
+    is_command: bool,
+    body: Vec<u8>,
+}
+
+/// Runs code, hands its output on and its input in. A client that goes away interrupts what it
+/// asked for, and nothing else.
 async fn run(
     session: &Session,
-    is_command: bool,
-    source: Vec<u8>,
+    code: Code,
     mut context: ExecutionContext,
+    has_input: bool,
     ears: &mut Ears,
     mouth: &mut Mouth,
 ) -> io::Result<Result<ExecutionResult, SandboxError>> {
-    let Ok(source) = String::from_utf8(source) else {
+    let Ok(source) = String::from_utf8(code.body) else {
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
             "code must be UTF-8",
         ));
     };
-    let (said, mut output) = mpsc::channel::<(Stream, Vec<u8>)>(OUTPUT_QUEUE);
-    context.output = Some(Arc::new(move |stream, bytes: &[u8]| {
-        // Nobody listens any more: the interrupt is on its way.
-        let _ = said.blocking_send((stream, bytes.to_vec()));
-    }));
+    let (said, mut output) = mpsc::channel(OUTPUT_QUEUE);
+    context.output = Some(said);
+    let interrupt = CancellationToken::new();
+    context.interrupt = Some(interrupt.clone());
+    let (pieces, input) = mpsc::channel(1);
+    let (wanted, mut wants) = mpsc::channel(1);
+    if has_input {
+        context.input = Some(input_of(wanted, input));
+    }
     let runner = session.clone();
     let mut ran = tokio::spawn(async move {
-        if is_command {
+        if code.is_command {
             runner.execute_command(&source, &context).await
         } else {
             runner.execute_code(&source, &context).await
         }
     });
+    let mut listening = pin!(ears.listen(&pieces));
     let mut is_there = true;
     loop {
-        tokio::select! {
+        let reply = tokio::select! {
             biased;
             Some((stream, bytes)) = output.recv() => {
                 let stream = match stream {
                     Stream::Stdout => "stdout",
                     Stream::Stderr => "stderr",
                 };
-                let reply = Reply::Output { stream: stream.to_owned() };
-                if mouth.say(reply, &bytes).await.is_err() {
-                    session.interrupt();
-                }
+                (Reply::Output { stream: stream.to_owned() }, bytes)
             }
             ended = &mut ran => {
                 // The sender went with the execution: what is left is all there is.
-                return match ended {
-                    Ok(result) => Ok(result),
-                    Err(error) => Err(io::Error::other(error)),
-                };
+                return ended.map_err(io::Error::other);
             }
-            () = ears.gone(), if is_there => {
+            Some(()) = wants.recv() => (Reply::Input, Vec::new()),
+            () = &mut listening, if is_there => {
                 is_there = false;
-                session.interrupt();
+                interrupt.cancel();
+                continue;
             }
+        };
+        if mouth.say(reply.0, &reply.1).await.is_err() {
+            interrupt.cancel();
         }
     }
+}
+
+/// Standard input that comes piece by piece, each asked for by `wanted`.
+fn input_of(wanted: mpsc::Sender<()>, pieces: mpsc::Receiver<Vec<u8>>) -> InputSource {
+    let stream = futures_util::stream::unfold((wanted, pieces), async |(wanted, mut pieces)| {
+        wanted.send(()).await.ok()?;
+        let piece = pieces.recv().await.filter(|piece| !piece.is_empty())?;
+        Some((io::Result::Ok(io::Cursor::new(piece)), (wanted, pieces)))
+    });
+    InputSource::new(StreamReader::new(Box::pin(stream)))
 }
 
 fn to_value(value: impl Serialize) -> Value {

@@ -61,12 +61,14 @@ impl Server {
         config: SandboxConfig,
         idle_exit: Option<Duration>,
     ) -> Result<()> {
-        let vms = VmManager::start(template, &config)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()
             .map_err(DaemonError::Start)?;
+        let entered = runtime.enter();
+        let vms = VmManager::start(template, &config)?;
+        drop(entered);
         let sessions = SessionManager::open(self.place.sessions(), vms, config)?;
         let served = runtime.block_on(listen(&self.place, sessions, idle_exit));
         // Only now may another daemon take the sessions.

@@ -5,7 +5,7 @@ use std::io::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 
 /// What the kernel is made from, under the project's root.
-pub(crate) const KERNEL: [&str; 2] = ["crates/kernel", "crates/abi"];
+pub(crate) const KERNEL: [&str; 3] = ["crates/kernel", "crates/kernel-core", "crates/abi"];
 
 /// What the Python component is made from.
 pub(crate) const PYTHON: [&str; 2] = ["adapters/python", "crates/abi/wit"];

@@ -1,22 +1,20 @@
 //! The channel: frames in both directions over the vsock connection.
 //!
-//! Every task may say something ([`say`], [`output`]); only the service task touches the
+//! Every task may say something ([`say`]); only the service task touches the
 //! device. What waits to be sent is bounded, so a host that does not read stops the workload
 //! instead of filling the kernel's memory.
 
 use crate::dev::vsock::{Event, Vsock};
 use crate::local::Local;
-use crate::{call, report, task};
+use crate::{report, task};
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use ukernel_abi::frame::{Decoder, encode};
-use ukernel_abi::message::{GuestMessage, HostMessage, Stream};
+use ukernel_abi::message::{GuestMessage, HostMessage};
 
 /// Bytes that may wait to be sent before whoever speaks has to wait.
 const OUTBOX_BYTES: usize = 256 << 10;
-
-/// Largest piece of output in one message.
-const OUTPUT_CHUNK_BYTES: usize = 32 << 10;
 
 struct Outbox {
     open: bool,
@@ -34,18 +32,6 @@ pub(crate) fn say(message: &GuestMessage) {
     let frame = frame(message);
     task::wait_until(None, has_room);
     enqueue(&frame);
-}
-
-/// Queues output of an execution, in as many messages as it takes, and lets it be sent.
-pub(crate) fn output(id: u32, stream: Stream, bytes: &[u8]) {
-    for chunk in bytes.chunks(OUTPUT_CHUNK_BYTES) {
-        say(&GuestMessage::Output {
-            id,
-            stream,
-            bytes: chunk.to_vec(),
-        });
-    }
-    task::yield_now();
 }
 
 /// Whether what waits to be sent is below its bound. The service task takes no message from
@@ -87,8 +73,10 @@ pub(crate) struct Channel {
 pub(crate) enum Incoming {
     /// A new connection: whoever was there before is gone.
     Opened,
+    /// The connection is gone.
+    Closed,
     /// A message.
-    Message(HostMessage),
+    Message(Box<HostMessage>),
     /// The host does not speak the protocol.
     Broken,
 }
@@ -108,7 +96,7 @@ impl Channel {
         loop {
             if has_room() {
                 match self.decoder.next_message() {
-                    Ok(Some(message)) => return Some(Incoming::Message(message)),
+                    Ok(Some(message)) => return Some(Incoming::Message(Box::new(message))),
                     Ok(None) => self.acknowledge(),
                     Err(_) => {
                         self.decoder = Decoder::new();
@@ -123,7 +111,10 @@ impl Channel {
                     self.reset(true);
                     return Some(Incoming::Opened);
                 }
-                Ok(Some(Event::Closed)) => self.reset(false),
+                Ok(Some(Event::Closed)) => {
+                    self.reset(false);
+                    return Some(Incoming::Closed);
+                }
                 Ok(Some(Event::Received | Event::Other)) => {}
                 Err(error) => report::fatal(format_args!("vsock device: {error}")),
             }
@@ -142,7 +133,6 @@ impl Channel {
         outbox.open = open;
         outbox.bytes.clear();
         drop(outbox);
-        call::close();
         task::wake_all();
     }
 

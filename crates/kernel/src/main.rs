@@ -18,7 +18,6 @@
 extern crate alloc;
 
 mod boot;
-mod call;
 mod channel;
 mod clock;
 mod dev;
@@ -26,7 +25,6 @@ mod execution;
 mod files;
 mod local;
 mod mem;
-mod output;
 mod random;
 mod report;
 mod runtime;

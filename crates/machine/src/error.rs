@@ -72,6 +72,10 @@ pub enum MachineError {
     /// The caller asked to stop waiting.
     #[error("cancelled")]
     Cancelled,
+    /// An interrupted program did not end: it caught the interrupt, or cannot be reached where it
+    /// is. End the machine.
+    #[error("it did not heed the interrupt")]
+    Unheeded,
 }
 
 impl MachineError {

@@ -4,11 +4,12 @@ use crate::backends::{BackendType, first_available};
 use crate::{Result, SandboxError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use ukernel_abi::message::Outcome;
+use ukernel_abi::message::{Exec, Outcome};
 use ukernel_image::store::Key;
 use ukernel_image::{Images, Progress};
 use ukernel_machine::firecracker::Firecracker;
-use ukernel_machine::guest::{Guest, Program, Until};
+use ukernel_machine::guest::follow::out_of_reach;
+use ukernel_machine::guest::{BlockingGuest, Until};
 use ukernel_machine::kvm::Kvm;
 use ukernel_machine::probe::ProbeConfig;
 use ukernel_machine::{Backend, BackendKind, Limits, Machine, MachineError, MachineSpec, Template};
@@ -167,11 +168,18 @@ pub(crate) fn last_words(machine: &mut dyn Machine, error: &MachineError) -> Str
     text
 }
 
+/// Runs a short program in a machine. On a thread of its own, because a guest brings a runtime,
+/// which cannot be entered within another.
 fn exercise(machine: &mut dyn Machine, source: &str) -> Result<(), MachineError> {
-    let mut guest = Guest::greet(machine.connect()?)?;
-    let program = Program::new("<template>", source.as_bytes());
-    match guest
-        .exec(&program, Until::default(), &mut |_| Ok(()))?
+    let channel = machine.connect()?;
+    let run = || {
+        let mut guest = BlockingGuest::greet(channel)?;
+        let exec = Exec::program("<template>", source);
+        guest.exec(exec, &Until::default(), &out_of_reach(), &mut |_, _| Ok(()))
+    };
+    let ended = std::thread::scope(|scope| scope.spawn(run).join());
+    match ended
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?
         .outcome
     {
         Outcome::Exited { code: 0, .. } => Ok(()),

@@ -5,8 +5,10 @@ use crate::name::SnapshotId;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::io::AsyncRead;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 pub use ukernel_abi::message::{
     MAX_CALL_BYTES, MAX_PENDING_CALLS, SessionToken, SpilledOutput, Stream,
@@ -67,8 +69,25 @@ pub enum Capability {
     Interrupt,
 }
 
-/// Takes output as it comes. Called from a thread that may block for a moment.
-pub type OutputSink = Arc<dyn Fn(Stream, &[u8]) + Send + Sync>;
+/// Takes output as it comes. When it is full the execution waits; when nobody receives, output is
+/// kept for the result only.
+pub type OutputSink = mpsc::Sender<(Stream, Vec<u8>)>;
+
+/// Where the standard input of one execution comes from. It is read as the program reads.
+#[derive(Clone)]
+pub struct InputSource(Arc<Mutex<Option<Box<dyn AsyncRead + Send + Unpin>>>>);
+
+impl InputSource {
+    /// Everything that can be read there.
+    pub fn new(source: impl AsyncRead + Send + Unpin + 'static) -> Self {
+        Self(Arc::new(Mutex::new(Some(Box::new(source)))))
+    }
+
+    /// Takes it: the first execution that is given it has it.
+    pub(crate) fn take(&self) -> Option<Box<dyn AsyncRead + Send + Unpin>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
 
 /// Does what code asks the host for.
 #[async_trait]
@@ -87,6 +106,15 @@ pub struct ExecutionContext {
     pub timeout: Option<Duration>,
     /// Cancelling it kills the VM at once.
     pub cancellation: Option<CancellationToken>,
+    /// Cancelling it interrupts this execution, and no other, with KeyboardInterrupt; state is
+    /// kept. One that still waits for its turn ends with [`SandboxError::NeverBegan`](crate::SandboxError::NeverBegan).
+    pub interrupt: Option<CancellationToken>,
+    /// Its standard input; at its end if `None`.
+    pub input: Option<InputSource>,
+    /// Variables added to the guest's environment.
+    pub environment: Vec<(String, String)>,
+    /// Working folder in the guest; where the execution before left it if `None`.
+    pub folder: Option<String>,
     /// Gets output as it comes.
     pub output: Option<OutputSink>,
     /// `sys.argv[1..]`.

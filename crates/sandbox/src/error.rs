@@ -101,6 +101,9 @@ pub enum SandboxError {
         /// Where the session stands.
         standing: Standing,
     },
+    /// An execution was interrupted while it waited for its turn.
+    #[error("interrupted before it began")]
+    NeverBegan,
     /// The VM, or the runtime in it, was lost during an execution.
     #[error("the VM was lost: {reason}; {standing}")]
     VmLost {

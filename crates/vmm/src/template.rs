@@ -5,9 +5,14 @@ use crate::process::config::{Snapshot, SnapshotMemory};
 use crate::process::host::VmProcess;
 use crate::snapshot::VmState;
 use crate::snapshot::working_set::WorkingSet;
-use crate::{Result, VmmError, sparse};
+use crate::{Result, VmmError, sparse, wait};
 use rustix::fs::{SealFlags, fcntl_add_seals};
+use rustix::io::Errno;
 use std::fs::File;
+use std::time::{Duration, Instant};
+
+/// How long the memory of a VM that has ended may stay in use.
+const SEAL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What forks share. Its memory cannot change any more: a sealed memfd, or a file that
 /// its owner must leave alone.
@@ -38,7 +43,18 @@ impl Template {
         vm.kill()?;
         drop(vm);
         let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL;
-        fcntl_add_seals(&memory, seals)
+        // Who reads /proc of a process holds its memory for a moment longer than it lives.
+        let deadline = Instant::now() + SEAL_TIMEOUT;
+        let sealed = wait::until(
+            deadline,
+            Duration::from_millis(5),
+            || match fcntl_add_seals(&memory, seals) {
+                Err(Errno::BUSY) => Ok(None),
+                other => other.map(Some),
+            },
+        );
+        sealed
+            .and_then(|sealed| sealed.ok_or(Errno::BUSY))
             .map_err(|error| VmmError::os("sealing a template", error))?;
         Self::from_parts(memory, image, state)
     }

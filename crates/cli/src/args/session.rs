@@ -146,11 +146,25 @@ pub struct Execution {
     /// End it after this many seconds, with exit code 124.
     #[arg(long, value_name = "S", value_parser = seconds)]
     pub timeout: Option<std::time::Duration>,
+    /// A variable added to the guest's environment. Once for each.
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = variable)]
+    pub environment: Vec<(String, String)>,
+    /// Working folder in the guest. It stays for what is run next.
+    #[arg(long = "cwd", value_name = "PATH")]
+    pub folder: Option<String>,
     /// `sys.argv[1..]`.
     #[arg(last = true)]
     pub args: Vec<String>,
     #[command(flatten)]
     pub output: Json,
+}
+
+/// A variable as users write it.
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write NAME=VALUE".to_owned()),
+    }
 }
 
 /// A guest.

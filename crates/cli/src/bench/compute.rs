@@ -7,7 +7,7 @@ use super::python::Python;
 use crate::args::DEFAULT_MEMORY_MIB;
 use crate::failure::Failure;
 use ukernel_machine::Limits;
-use ukernel_machine::guest::Guest;
+use ukernel_machine::guest::BlockingGuest as Guest;
 
 /// Each program prints the seconds its work took.
 const PROGRAMS: [(&str, &str); 7] = [

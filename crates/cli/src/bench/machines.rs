@@ -6,8 +6,9 @@ use super::{Setting, ms_since};
 use crate::args::DEFAULT_MEMORY_MIB;
 use crate::failure::Failure;
 use std::time::Instant;
-use ukernel_abi::message::{Outcome, Stream};
-use ukernel_machine::guest::{Event, Guest, Program, Until};
+use ukernel_abi::message::{Exec, Outcome, Stream};
+use ukernel_machine::guest::follow::out_of_reach;
+use ukernel_machine::guest::{BlockingGuest as Guest, Event, Until};
 use ukernel_machine::{Limits, Machine, Template};
 
 /// Idle forks kept alive at once.
@@ -24,10 +25,10 @@ pub fn output_of(guest: &mut Guest, source: &str) -> Result<String, Failure> {
 pub fn read_output(
     guest: &mut Guest,
     source: &str,
-    mut each: impl FnMut(Vec<u8>),
+    mut each: impl FnMut(Vec<u8>) + Send,
 ) -> Result<(), Failure> {
-    let program = Program::new("bench.py", source.as_bytes());
-    let ended = guest.exec(&program, Until::default(), &mut |event| {
+    let exec = Exec::program("bench.py", source);
+    let ended = guest.exec(exec, &Until::default(), &out_of_reach(), &mut |event, _| {
         if let Event::Output(Stream::Stdout, bytes) = event {
             each(bytes);
         }

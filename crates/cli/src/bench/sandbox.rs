@@ -8,7 +8,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
-use ukernel_machine::guest::Guest;
+use ukernel_machine::guest::BlockingGuest as Guest;
 use ukernel_sandbox::session::{Create, Session, SessionManager};
 use ukernel_sandbox::vm::VmManager;
 use ukernel_sandbox::{ExecutionContext, ExecutionEnvironment, SandboxConfig, SandboxError};
@@ -46,13 +46,15 @@ impl Bench {
         let template = setting.engine.template(config.machine_mib())?;
         let host = |error: std::io::Error| Failure::host(error, "free some space");
         let folder = setting.engine.scratch_folder().map_err(host)?;
-        let vms = VmManager::start(template, &config)?;
-        let manager = SessionManager::open(folder.path().join("sessions"), vms, config)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()
             .map_err(host)?;
+        let entered = runtime.enter();
+        let vms = VmManager::start(template, &config)?;
+        drop(entered);
+        let manager = SessionManager::open(folder.path().join("sessions"), vms, config)?;
         let blank = runtime.block_on(full(&manager));
         Ok(Self {
             manager,

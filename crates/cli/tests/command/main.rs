@@ -5,6 +5,7 @@
 
 mod ground;
 mod host;
+mod input;
 mod programs;
 mod rlm;
 mod sessions;
@@ -17,7 +18,7 @@ fn main() {
     let arguments = Arguments::from_args();
     let no_kvm = ukernel_vmm::open_kvm().err().map(|error| error.to_string());
     let no_mounts = no_kvm.clone().or_else(host::lack);
-    let groups: [(&str, Option<String>, &[ground::Behaviour]); 8] = [
+    let groups: [(&str, Option<String>, &[ground::Behaviour]); 9] = [
         ("usage", None, usage::BEHAVIOURS),
         (
             "usage",
@@ -26,6 +27,7 @@ fn main() {
         ),
         ("programs", no_kvm.clone(), programs::BEHAVIOURS),
         ("sessions", no_kvm.clone(), sessions::BEHAVIOURS),
+        ("input", no_kvm.clone(), input::BEHAVIOURS),
         ("rlm", None, rlm::WITHOUT_VMS),
         ("rlm", no_kvm.clone(), rlm::BEHAVIOURS),
         ("store", no_kvm.clone(), store::BEHAVIOURS),

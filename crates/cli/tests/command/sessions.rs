@@ -18,6 +18,7 @@ pub const BEHAVIOURS: &[Behaviour] = &[
     ("what_makes_no_sense_is_refused", refused),
     ("json_is_one_document_even_of_failures", json),
     ("ctrl_c_interrupts_and_keeps_the_state", interrupt),
+    ("who_waits_in_a_queue_interrupts_only_itself", queued),
     ("a_time_limit_goes_back_one_command", time_limit),
     ("sessions_outlive_the_daemon", restart),
     ("a_killed_daemon_loses_no_session_silently", killed),
@@ -27,12 +28,12 @@ pub const BEHAVIOURS: &[Behaviour] = &[
 ];
 
 /// A home with a daemon of its own, over the store all tests share.
-struct Desk {
-    home: tempfile::TempDir,
+pub struct Desk {
+    pub home: tempfile::TempDir,
 }
 
 impl Desk {
-    fn new() -> Self {
+    pub fn new() -> Self {
         // Not below the target folder: paths of sockets are short.
         let folder = tempfile::tempdir().expect("a folder");
         let store = home().join("store");
@@ -40,7 +41,7 @@ impl Desk {
         Self { home: folder }
     }
 
-    fn session(&self, words: &[&str]) -> Ran {
+    pub fn session(&self, words: &[&str]) -> Ran {
         let words: Vec<&str> = std::iter::once("session")
             .chain(words.iter().copied())
             .collect();
@@ -51,11 +52,11 @@ impl Desk {
     }
 
     /// What a command that succeeds prints.
-    fn says(&self, words: &[&str]) -> String {
+    pub fn says(&self, words: &[&str]) -> String {
         self.session(words).expect(0).text()
     }
 
-    fn start(&self, words: &[&str]) -> Child {
+    pub fn start(&self, words: &[&str]) -> Child {
         let words: Vec<&str> = std::iter::once("session")
             .chain(words.iter().copied())
             .collect();
@@ -296,6 +297,28 @@ fn interrupt() {
     assert_eq!(desk.says(&["interrupt", "lab"]), "interrupted\n");
     let ran: Ran = running.wait_with_output().expect("it ends").into();
     ran.expect(130);
+}
+
+fn queued() {
+    let desk = Desk::new();
+    desk.says(&["create", "--name", "lab"]);
+    let long = "import time\nend = time.monotonic() + 4\nwhile time.monotonic() < end: pass\n\
+                print('whole')";
+    let running = desk.start(&["exec", "lab", long]);
+    desk.until_running("lab");
+    for how in [Signal::KILL, Signal::INT] {
+        let waiting = desk.start(&["exec", "lab", "x = 1"]);
+        thread::sleep(Duration::from_millis(300));
+        signal(waiting.id(), how);
+        let ran: Ran = waiting.wait_with_output().expect("it ends").into();
+        if how == Signal::INT {
+            let ran = ran.expect(130);
+            assert!(ran.stderr.contains("before it began"), "{}", ran.stderr);
+        }
+    }
+    let ran: Ran = running.wait_with_output().expect("it ends").into();
+    assert_eq!(ran.expect(0).text(), "whole\n");
+    assert_eq!(desk.says(&["exec", "lab", "'x' in globals()"]), "False\n");
 }
 
 fn time_limit() {

@@ -3,15 +3,15 @@
 //! Two protocols: PVH (Xen's `hvm_start_info`, used by the embedded VMM, Firecracker and
 //! QEMU) and the Linux 64-bit boot protocol (`boot_params`).
 
-mod cmdline;
 mod linux;
 mod memory;
 mod pvh;
 
 use alloc::string::String;
-pub(crate) use cmdline::VirtioMmio;
 use memory::Physical;
 use ukernel_abi::layout;
+use ukernel_kernel_core::command_line;
+pub(crate) use ukernel_kernel_core::command_line::VirtioMmio;
 
 /// Longest command line taken, in bytes.
 const MAX_CMDLINE_BYTES: usize = 2048;
@@ -73,9 +73,9 @@ pub(crate) fn read(protocol: u32, info: usize) -> Result<Boot, BadBoot> {
     Ok(Boot {
         ram_end: raw.ram_end,
         image,
-        embedded: cmdline::is_embedded(&cmdline),
-        tsc_khz: cmdline::tsc_khz(&cmdline).ok_or(BadBoot::NoClock)?,
-        vsock: cmdline::vsock(&cmdline).ok_or(BadBoot::NoDevice)?,
+        embedded: command_line::is_embedded(&cmdline),
+        tsc_khz: command_line::tsc_khz(&cmdline).ok_or(BadBoot::NoClock)?,
+        vsock: command_line::vsock(&cmdline).ok_or(BadBoot::NoDevice)?,
     })
 }
 

@@ -9,7 +9,7 @@
 //!
 //! The middle never closes: a reserve stays between the two ends for what the kernel itself
 //! allocates, which must not fail. Neither windows nor what the file tree keeps
-//! ([`sparing`]) can take it; for them, running out is an error of the workload's. Windows
+//! ([`spare_reserve`]) can take it; for them, running out is an error of the workload's. Windows
 //! also leave the file tree its share.
 
 mod heap;
@@ -46,13 +46,9 @@ pub(crate) fn set_max_files(bytes: u64) {
     pool::set_file_share(bytes.min(file_share_bytes()));
 }
 
-/// Runs `allocate`, which must bear that there is no memory: the kernel's reserve is out of
-/// its reach.
-pub(crate) fn sparing<R>(allocate: impl FnOnce() -> R) -> R {
-    pool::spare_reserve(true);
-    let result = allocate();
-    pool::spare_reserve(false);
-    result
+/// While this is `true`, allocations fail instead of taking the kernel's reserve.
+pub(crate) fn spare_reserve(is_spared: bool) {
+    pool::spare_reserve(is_spared);
 }
 
 /// What windows leave to the file tree, in bytes: a quarter of the pool.

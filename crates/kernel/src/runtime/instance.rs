@@ -3,10 +3,10 @@
 use super::engine::Loaded;
 use super::state::{ExitNow, State};
 use super::{abi, wasi};
-use crate::execution::Execution;
+use crate::execution::Running;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use ukernel_abi::message::{Mode, Outcome};
+use ukernel_abi::message::{Exec, Mode, Outcome};
 use wasmtime::Store;
 use wasmtime::component::{ComponentType, Lift, Linker, Lower, TypedFunc};
 
@@ -18,6 +18,8 @@ struct Request {
     name: String,
     source: Vec<u8>,
     args: Vec<String>,
+    environment: Vec<(String, String)>,
+    folder: Option<String>,
     mode: AdapterMode,
 }
 
@@ -31,6 +33,8 @@ enum AdapterMode {
     Prompt,
     #[component(name = "shell")]
     Shell,
+    #[component(name = "check")]
+    Check,
 }
 
 impl From<Mode> for AdapterMode {
@@ -39,6 +43,7 @@ impl From<Mode> for AdapterMode {
             Mode::Program => Self::Program,
             Mode::Prompt => Self::Prompt,
             Mode::Shell => Self::Shell,
+            Mode::Check => Self::Check,
         }
     }
 }
@@ -113,27 +118,22 @@ impl Instance {
     }
 
     /// Runs code as this execution.
-    pub(crate) fn exec(
-        &mut self,
-        execution: Execution,
-        name: String,
-        source: Vec<u8>,
-        args: Vec<String>,
-        mode: Mode,
-    ) -> Result<Outcome, RunError> {
+    pub(crate) fn exec(&mut self, running: &Running, exec: Exec) -> Result<Outcome, RunError> {
         let state = self.store.data_mut();
-        state.execution = execution;
-        state.arguments = core::iter::once(name.clone())
-            .chain(args.iter().cloned())
+        state.execution = running.clone();
+        state.arguments = core::iter::once(exec.name.clone())
+            .chain(exec.args.iter().cloned())
             .collect();
-        let exec = self.exec;
         let request = Request {
-            name,
-            source,
-            args,
-            mode: mode.into(),
+            name: exec.name,
+            source: exec.source,
+            args: exec.args,
+            environment: exec.environment,
+            folder: exec.folder,
+            mode: exec.mode.into(),
         };
-        let (outcome,) = self.guard(|store| exec.call(store, (request,)))?;
+        let run = self.exec;
+        let (outcome,) = self.guard(|store| run.call(store, (request,)))?;
         Ok(match outcome {
             AdapterOutcome::Exited((code, value)) => Outcome::Exited { code, value },
             AdapterOutcome::Raised((kind, message)) => Outcome::Exception { kind, message },

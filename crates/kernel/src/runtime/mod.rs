@@ -19,7 +19,6 @@ pub(crate) use abi::configure_spawn;
 pub(crate) use engine::{Loaded, load};
 pub(crate) use instance::{Instance, RunError};
 pub(crate) use interrupt::list_words as list_interrupt_words;
-pub(crate) use state::{interrupt, is_interrupted};
 
 /// What instances may use from now on.
 pub(crate) fn limit(limits: &Limits) {

@@ -1,8 +1,6 @@
 //! What the imports of one instance work on.
 
-use crate::execution::Execution;
-use crate::local::Local;
-use crate::task;
+use crate::execution::Running;
 use alloc::string::String;
 use alloc::vec::Vec;
 use wasmtime::StoreContextMut;
@@ -12,8 +10,8 @@ use wasmtime::component::{Resource, ResourceTable};
 pub(super) struct State {
     /// Open handles of the instance.
     pub(super) table: ResourceTable,
-    /// The execution whose output this is.
-    pub(super) execution: Execution,
+    /// The execution it works for.
+    pub(super) execution: Running,
     /// The program's arguments, its name first.
     pub(super) arguments: Vec<String>,
 }
@@ -22,7 +20,7 @@ impl State {
     pub(super) fn new() -> Self {
         Self {
             table: ResourceTable::new(),
-            execution: Execution::NONE,
+            execution: Running::nobody(),
             arguments: Vec::new(),
         }
     }
@@ -53,23 +51,3 @@ impl core::fmt::Display for ExitNow {
 }
 
 impl core::error::Error for ExitNow {}
-
-static INTERRUPT: Local<bool> = Local::new(false);
-
-/// Asks the running execution to end, or takes the request back.
-pub(crate) fn interrupt(wanted: bool) {
-    *INTERRUPT.get() = wanted;
-    if wanted {
-        task::wake_all();
-    }
-}
-
-/// Whether the running execution was asked to end.
-pub(crate) fn is_interrupted() -> bool {
-    *INTERRUPT.get()
-}
-
-/// Takes a request to end, once.
-pub(super) fn take_interrupt() -> bool {
-    core::mem::take(&mut *INTERRUPT.get())
-}

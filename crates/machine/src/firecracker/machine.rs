@@ -191,7 +191,7 @@ impl Machine for FirecrackerMachine {
             dialled
         })?;
         let stream = connected.ok_or(MachineError::TimedOut(LISTEN))?;
-        Channel::new(stream, self.greeting)
+        Ok(Channel::new(stream, self.greeting))
     }
 
     fn pause(&mut self) -> Result<()> {

@@ -253,7 +253,7 @@ fn open(path: &Path) -> Result<File> {
 fn greeted_pair(greeting: Greeting) -> Result<(Channel, OwnedFd)> {
     let (near, far) =
         UnixStream::pair().map_err(|error| MachineError::io("making a channel", error))?;
-    let mut channel = Channel::new(near, greeting)?;
+    let mut channel = Channel::new(near, greeting);
     channel.send_greeting()?;
     Ok((channel, far.into()))
 }

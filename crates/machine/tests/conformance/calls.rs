@@ -1,12 +1,12 @@
 //! What a program asks the host for.
 
 use crate::Behaviour;
-use crate::ground::{Ground, LONG, greet};
-use std::sync::Arc;
+use crate::ground::{Ground, Guest, LONG, greet, interrupt_after};
 use std::time::{Duration, Instant};
-use ukernel_abi::message::{MAX_CALL_BYTES, Mode, Outcome, SessionToken, Stream};
-use ukernel_machine::calls::{Answers, HostCall};
-use ukernel_machine::guest::{Ended, Event, Guest, Program, Until};
+use ukernel_abi::message::{Exec, MAX_CALL_BYTES, Outcome, SessionToken, Stream};
+use ukernel_machine::calls::{CallResult, HostCall};
+use ukernel_machine::guest::follow::out_of_reach;
+use ukernel_machine::guest::{Ended, Event, Until};
 use ukernel_machine::{Machine, MachineError, MachineSpec};
 
 pub const BEHAVIOURS: &[Behaviour] = &[
@@ -31,29 +31,46 @@ fn run(
     code: &str,
     token: Option<SessionToken>,
     limit: Duration,
-    mut answer: impl FnMut(HostCall, &Arc<Answers>),
+    answer: impl FnMut(HostCall, &Answers) + Send,
 ) -> Result<(String, Ended), MachineError> {
-    let answers = Arc::new(Answers::new().expect("an eventfd"));
-    let program = Program {
-        token,
-        mode: Mode::Program,
-        ..Program::new("<test>", code.as_bytes())
-    };
     let until = Until {
         deadline: Some(Instant::now() + limit),
-        cancel: None,
-        answers: Some(&answers),
+        ..Until::default()
+    };
+    run_until(guest, code, token, &until, answer)
+}
+
+fn run_until(
+    guest: &mut Guest,
+    code: &str,
+    token: Option<SessionToken>,
+    until: &Until,
+    mut answer: impl FnMut(HostCall, &Answers) + Send,
+) -> Result<(String, Ended), MachineError> {
+    let exec = Exec {
+        token,
+        ..Exec::program("<test>", code)
     };
     let mut printed = Vec::new();
-    let ended = guest.exec(&program, until, &mut |event| {
+    let ended = guest.exec(exec, until, &out_of_reach(), &mut |event, handles| {
         match event {
-            Event::Call(call) => answer(call, &answers),
+            Event::Call(call) => answer(call, &Answers(handles.answers.clone())),
             Event::Output(Stream::Stdout, bytes) => printed.extend(bytes),
             _ => {}
         }
         Ok(())
     })?;
     Ok((String::from_utf8_lossy(&printed).into_owned(), ended))
+}
+
+/// Sends answers while the execution is followed.
+struct Answers(ukernel_machine::guest::Answers);
+
+impl Answers {
+    fn push(&self, number: u32, answer: CallResult) {
+        let answers = self.0.clone();
+        tokio::spawn(async move { answers.answer(number, answer).await });
+    }
 }
 
 /// Two interpreters, or many copies of a long answer, need more memory than other tests do.
@@ -142,21 +159,10 @@ fn no_token(ground: &Ground) {
 }
 
 fn interrupted(ground: &Ground) {
-    let (mut machine, mut guest) = ground.boot();
+    let (_machine, mut guest) = ground.boot();
     let code = "import ukernel; x = 1; ukernel.call('x')";
-    let limit = Duration::from_millis(500);
-    let started = run(&mut guest, code, Some(TOKEN), limit, |_, _| {});
-    assert!(
-        matches!(started, Err(MachineError::TimedOut(_))),
-        "{started:?}"
-    );
-    let until = Until {
-        deadline: Some(Instant::now() + LONG),
-        ..Until::default()
-    };
-    let ended = guest
-        .interrupt(machine.as_mut(), until, &mut |_| Ok(()))
-        .expect("it ends");
+    let until = interrupt_after(Duration::from_millis(500));
+    let (_, ended) = run_until(&mut guest, code, Some(TOKEN), &until, |_, _| {}).expect("it ends");
     assert_eq!(ended.outcome, Outcome::Interrupted);
     let (printed, _) = run(&mut guest, "print(x)", None, LONG, |_, _| {}).expect("state is kept");
     assert_eq!(printed, "1\n");

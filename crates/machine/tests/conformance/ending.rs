@@ -25,7 +25,7 @@ fn runtime_ended(ground: &Ground) {
     guest.ping(LONG).expect("the kernel lives on");
     drop(guest);
     let channel = machine.connect().expect("a channel");
-    let greeting = ukernel_machine::guest::Guest::greet(channel);
+    let greeting = crate::ground::Guest::greet(channel);
     assert!(greeting.is_err(), "a runtime that is gone was called ready");
 }
 

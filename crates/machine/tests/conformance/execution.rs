@@ -1,10 +1,12 @@
 //! Running code in a guest.
 
 use crate::Behaviour;
-use crate::ground::{DONE, Ground, interrupt, run, value};
+use crate::ground::{DONE, Ground, interrupt, interrupt_after, reach, run, run_until, value};
 use std::time::Duration;
-use ukernel_abi::message::{Mode, Outcome, Stream};
-use ukernel_machine::BackendKind;
+use ukernel_abi::message::{Exec, Mode, Outcome, Stream};
+use ukernel_machine::guest::follow::out_of_reach;
+use ukernel_machine::guest::{Event, Until};
+use ukernel_machine::{BackendKind, MachineError};
 
 pub const BEHAVIOURS: &[Behaviour] = &[
     ("a_machine_boots_and_greets", boots_and_greets),
@@ -23,6 +25,10 @@ pub const BEHAVIOURS: &[Behaviour] = &[
         "a_program_that_computes_is_interrupted",
         interrupted_computing,
     ),
+    ("an_interrupt_at_once_is_not_lost", interrupted_at_once),
+    ("standard_input_arrives_and_ends", standard_input),
+    ("a_program_that_reads_is_interrupted", interrupted_reading),
+    ("environment_and_folder_are_of_one_execution", surroundings),
     ("machines_know_nothing_of_each_other", isolated),
 ];
 
@@ -146,14 +152,13 @@ fn isolated(ground: &Ground) {
 }
 
 fn interrupted_waiting(ground: &Ground) {
-    let (mut machine, mut guest) = ground.boot();
+    let (_machine, mut guest) = ground.boot();
     for wait in [
         "import time; x = 41; time.sleep(1000)",
         "import asyncio; x = 41; asyncio.run(asyncio.sleep(1000))",
         "import ukernel; x = 41; ukernel.sleep(1000)",
     ] {
-        let outcome =
-            interrupt(machine.as_mut(), &mut guest, wait, Mode::Program).expect("it ends");
+        let outcome = interrupt(&mut guest, &out_of_reach(), wait, Mode::Program).expect("it ends");
         assert_eq!(outcome, Outcome::Interrupted, "{wait}");
         assert_eq!(value(&mut guest, "x + 1"), "42");
     }
@@ -168,19 +173,179 @@ fn interrupted_computing(ground: &Ground) {
         );
         return;
     }
+    let (reach, machine) = reach(machine);
     for endless in [
         "x = 41\nwhile True: pass",
         "x = 41\nwhile True: sum(range(1000))",
         "x = 41\nimport re; re.match('(a+)+$', 'a' * 60 + 'b')",
     ] {
-        let outcome =
-            interrupt(machine.as_mut(), &mut guest, endless, Mode::Program).expect("it ends");
+        let outcome = interrupt(&mut guest, &reach, endless, Mode::Program).expect("it ends");
         assert_eq!(outcome, Outcome::Interrupted, "{endless}");
         assert_eq!(value(&mut guest, "x + 1"), "42");
     }
     // One that comes when nothing runs harms nobody.
-    assert!(machine.interrupt().expect("an answer"));
+    let reached = machine.lock().expect("a machine").interrupt();
+    assert!(reached.expect("an answer"));
     assert_eq!(value(&mut guest, "x + 1"), "42");
+}
+
+/// At once, and within the first milliseconds, where the program has not begun: none is lost.
+fn interrupted_at_once(ground: &Ground) {
+    let (machine, mut guest) = ground.boot();
+    let is_reached = ground.backend.kind() == BackendKind::Kvm;
+    let (reach, _machine) = reach(machine);
+    let endless = if is_reached {
+        "while True: pass"
+    } else {
+        "import time; time.sleep(1000)"
+    };
+    for micros in [0, 0, 0, 50, 100, 200, 300, 500, 700, 1000, 2000, 5000] {
+        let until = interrupt_after(Duration::from_micros(micros));
+        let ran = run_until(&mut guest, endless, Mode::Program, &until, &reach).expect("it ends");
+        assert_eq!(ran.outcome, Outcome::Interrupted, "after {micros} us");
+        assert_eq!(
+            value(&mut guest, "6 * 7"),
+            "42",
+            "and the next is not touched"
+        );
+    }
+}
+
+/// Standard input reaches the program as it reads, and ends.
+fn standard_input(ground: &Ground) {
+    let (_machine, mut guest) = ground.boot();
+    let mut feed = |code: &str, mode, input: Vec<u8>| {
+        let exec = Exec {
+            mode,
+            has_input: true,
+            ..Exec::program("<test>", code)
+        };
+        let mut printed = Vec::new();
+        let mut input = Some(input);
+        let begin = "print()\n";
+        let exec = match mode {
+            Mode::Program => Exec {
+                source: format!("{begin}{code}").into(),
+                ..exec
+            },
+            _ => Exec {
+                source: format!("echo\n{code}").into(),
+                ..exec
+            },
+        };
+        let ended = guest.exec(
+            exec,
+            &Until::default(),
+            &out_of_reach(),
+            &mut |event, handles| {
+                if let Some(input) = input.take() {
+                    let to = handles.input.clone();
+                    tokio::spawn(async move { ukernel_machine::guest::feed(to, &input[..]).await });
+                }
+                if let Event::Output(_, bytes) = event {
+                    printed.extend(bytes);
+                }
+                Ok(())
+            },
+        );
+        assert_eq!(ended.expect("it ends").outcome, DONE);
+        String::from_utf8_lossy(&printed).trim_start().to_owned()
+    };
+    let program = Mode::Program;
+    assert_eq!(
+        feed("print(int(input()) + 1)", program, b"41\n".to_vec()),
+        "42\n"
+    );
+    let count = "import sys; print(len(sys.stdin.buffer.read()))";
+    assert_eq!(feed(count, program, vec![7; 3 << 20]), "3145728\n");
+    assert_eq!(feed(count, program, Vec::new()), "0\n");
+    let first = "import sys; print(sys.stdin.readline(), end='')";
+    assert_eq!(feed(first, program, b"a\nb\n".to_vec()), "a\n");
+    assert_eq!(
+        feed(first, program, b"c\n".to_vec()),
+        "c\n",
+        "not what the one before left"
+    );
+    assert_eq!(
+        feed("read x; echo $x; sort", Mode::Shell, b"z\nb\na\n".to_vec()),
+        "z\na\nb\n"
+    );
+    // Without input there is its end.
+    let ran = run(&mut guest, "import sys; print(repr(sys.stdin.read()))");
+    assert_eq!(ran.text(Stream::Stdout), "''\n");
+}
+
+/// A program that waits for input is interrupted like any other that waits.
+fn interrupted_reading(ground: &Ground) {
+    let (_machine, mut guest) = ground.boot();
+    for code in ["input()", "import sys; sys.stdin.read()"] {
+        let exec = Exec {
+            has_input: true,
+            ..Exec::program("<test>", code)
+        };
+        let until = interrupt_after(Duration::from_millis(300));
+        let ended = guest.exec(exec, &until, &out_of_reach(), &mut |_, _| Ok(()));
+        assert_eq!(
+            ended.expect("it ends").outcome,
+            Outcome::Interrupted,
+            "{code}"
+        );
+        assert_eq!(value(&mut guest, "6 * 7"), "42");
+    }
+}
+
+/// Environment and working folder are those of one execution; what is missing is said by name.
+fn surroundings(ground: &Ground) {
+    let (_machine, mut guest) = ground.boot();
+    let mut run = |exec: Exec| {
+        let mut printed = Vec::new();
+        let ended = guest.exec(exec, &Until::default(), &out_of_reach(), &mut |event, _| {
+            if let Event::Output(Stream::Stdout, bytes) = event {
+                printed.extend(bytes);
+            }
+            Ok(())
+        });
+        (ended, String::from_utf8_lossy(&printed).into_owned())
+    };
+    let exec = |code: &str| Exec::program("<test>", code);
+    let show = "import os; print(os.environ.get('A'), os.getcwd())";
+    let with = Exec {
+        environment: vec![("A".to_owned(), "1".to_owned())],
+        folder: Some("/tmp".to_owned()),
+        ..exec(show)
+    };
+    assert_eq!(run(with).1, "1 /tmp\n");
+    assert_eq!(run(exec(show)).1, "None /tmp\n");
+    let shell = Exec {
+        mode: Mode::Shell,
+        environment: vec![("A".to_owned(), "2".to_owned())],
+        folder: Some("/home".to_owned()),
+        ..exec("echo $A; pwd")
+    };
+    assert_eq!(run(shell).1, "2\n/home\n");
+    let (missing, _) = run(Exec {
+        folder: Some("/no".to_owned()),
+        ..exec(show)
+    });
+    let missing = missing.expect("it ends").outcome;
+    assert!(matches!(&missing, Outcome::Exception { kind, .. } if kind == "FileNotFoundError"));
+    let (user, _) = run(Exec {
+        user: Some("root".to_owned()),
+        ..exec(show)
+    });
+    assert!(matches!(user, Err(MachineError::Refused(_))), "{user:?}");
+    let check = |code| Exec {
+        mode: Mode::Check,
+        ..exec(code)
+    };
+    let (fine, printed) = run(check("print(1)"));
+    assert_eq!(
+        (fine.expect("it ends").outcome, printed.as_str()),
+        (DONE, "")
+    );
+    let (wrong, _) = run(check("def"));
+    let wrong = wrong.expect("it ends").outcome;
+    assert!(matches!(&wrong, Outcome::Exception { kind, .. } if kind == "SyntaxError"));
 }
 
 /// More than all the buffers on the way hold together.

@@ -3,13 +3,16 @@
 use libtest_mimic::{Arguments, Failed};
 use std::env::{split_paths, var_os};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use ukernel_abi::message::{Limits, Mode, Outcome, Stream};
+use tokio_util::sync::CancellationToken;
+use ukernel_abi::message::{Exec, Limits, Mode, Outcome, Stream};
 use ukernel_image::{Images, Progress};
 use ukernel_machine::firecracker::Firecracker;
-use ukernel_machine::guest::{Event, Guest, Program, Until};
+pub use ukernel_machine::guest::BlockingGuest as Guest;
+use ukernel_machine::guest::follow::{Reach, out_of_reach};
+use ukernel_machine::guest::{Event, Until};
 use ukernel_machine::kvm::Kvm;
 use ukernel_machine::{Backend, BackendKind, Machine, MachineError, MachineSpec, Template};
 use ukernel_vmm::LauncherOptions;
@@ -224,17 +227,27 @@ pub fn try_run(
     limit: Duration,
     mode: Mode,
 ) -> Result<Ran, MachineError> {
-    let mut pieces = Vec::new();
-    let program = Program {
-        mode,
-        ..Program::new("<test>", code.as_bytes())
-    };
     let until = Until {
         deadline: Some(Instant::now() + limit),
-        cancel: None,
-        answers: None,
+        ..Until::default()
     };
-    let ended = guest.exec(&program, until, &mut |event| {
+    run_until(guest, code, mode, &until, &out_of_reach())
+}
+
+/// Runs a program until it ends or is stopped.
+pub fn run_until(
+    guest: &mut Guest,
+    code: &str,
+    mode: Mode,
+    until: &Until,
+    reach: &Reach<'_>,
+) -> Result<Ran, MachineError> {
+    let mut pieces = Vec::new();
+    let exec = Exec {
+        mode,
+        ..Exec::program("<test>", code)
+    };
+    let ended = guest.exec(exec, until, reach, &mut |event, _| {
         if let Event::Output(stream, bytes) = event {
             pieces.push((stream, String::from_utf8_lossy(&bytes).into_owned()));
         }
@@ -260,22 +273,43 @@ pub fn is_gone(process: u32) -> bool {
     !Path::new(&format!("/proc/{process}")).exists()
 }
 
-/// Runs what does not end, then interrupts it.
+/// Interrupts what runs after a moment; no time at all: before it has begun.
+pub fn interrupt_after(moment: Duration) -> Until {
+    let interrupt = CancellationToken::new();
+    if moment.is_zero() {
+        interrupt.cancel();
+    } else {
+        let interrupt = interrupt.clone();
+        std::thread::spawn(move || {
+            std::thread::sleep(moment);
+            interrupt.cancel();
+        });
+    }
+    Until {
+        interrupt,
+        grace: LONG,
+        ..Until::default()
+    }
+}
+
+/// Reaches a program that computes in this machine.
+pub fn reach(machine: Box<dyn Machine>) -> (Reach<'static>, Arc<Mutex<Box<dyn Machine>>>) {
+    let machine = Arc::new(Mutex::new(machine));
+    let reached = Arc::clone(&machine);
+    let reach = ukernel_machine::guest::follow::reach(move || {
+        let mut machine = reached.lock().unwrap_or_else(PoisonError::into_inner);
+        machine.interrupt()
+    });
+    (reach, machine)
+}
+
+/// Runs what does not end, and interrupts it.
 pub fn interrupt(
-    machine: &mut dyn Machine,
     guest: &mut Guest,
+    reach: &Reach<'_>,
     source: &str,
     mode: Mode,
 ) -> Result<Outcome, MachineError> {
-    let started = try_run(guest, source, Duration::from_millis(500), mode);
-    assert!(
-        matches!(started, Err(MachineError::TimedOut(_))),
-        "{started:?}"
-    );
-    let until = Until {
-        deadline: Some(Instant::now() + LONG),
-        cancel: None,
-        answers: None,
-    };
-    Ok(guest.interrupt(machine, until, &mut |_| Ok(()))?.outcome)
+    let until = interrupt_after(Duration::from_millis(500));
+    Ok(run_until(guest, source, mode, &until, reach)?.outcome)
 }

@@ -2,15 +2,14 @@
 
 use crate::Behaviour;
 use crate::ground::{Ground, LONG, greet, value};
-use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::time::Instant;
-use ukernel_abi::frame::MAX_FRAME_BYTES;
+use ukernel_abi::frame::{Decoder, MAX_FRAME_BYTES, encode};
 use ukernel_abi::message::{
-    FileError, GuestMessage, HostMessage, Limits, Mode, PROTOCOL_VERSION, Source,
+    Exec, FileError, FileOp, GuestMessage, HostMessage, Limits, Outcome, PROTOCOL_VERSION, Refusal,
+    Signal,
 };
-use ukernel_machine::{Channel, Machine};
+use ukernel_machine::Machine;
 
 pub const BEHAVIOURS: &[Behaviour] = &[
     ("garbage_does_not_end_the_guest", garbage),
@@ -19,45 +18,56 @@ pub const BEHAVIOURS: &[Behaviour] = &[
     ("absurd_numbers_are_refused", absurd),
 ];
 
-pub fn receive(channel: &mut Channel) -> GuestMessage {
-    let deadline = Some(Instant::now() + LONG);
-    channel.receive(deadline, None).expect("an answer")
+/// The protocol as a host speaks it that does not keep to it.
+pub struct Raw {
+    stream: UnixStream,
+    decoder: Decoder<GuestMessage>,
+}
+
+impl Raw {
+    pub fn send(&mut self, message: &HostMessage) {
+        let mut frame = Vec::new();
+        encode(message, &mut frame).expect("a frame");
+        self.write(&frame);
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).expect("write");
+    }
+
+    pub fn receive(&mut self) -> GuestMessage {
+        let mut buffer = [0; 4096];
+        loop {
+            if let Some(message) = self.decoder.next_message().expect("frames") {
+                return message;
+            }
+            let count = self.stream.read(&mut buffer).expect("an answer");
+            assert!(count > 0, "the guest hung up");
+            self.decoder.push(&buffer[..count]);
+        }
+    }
 }
 
 /// The guest refuses a message.
-fn refuses(channel: &mut Channel, message: &HostMessage, when: &str) {
-    channel.send(message).expect("send");
-    let answer = receive(channel);
+fn refuses(channel: &mut Raw, message: &HostMessage, when: &str) {
+    channel.send(message);
+    let answer = channel.receive();
     let is_refused = matches!(answer, GuestMessage::Refused { .. });
     assert!(is_refused, "{when}: {answer:?}");
 }
 
-/// The stream under a channel, whose type lends no way to write nonsense. The number of
-/// its file is in its debug form.
-fn raw(channel: &Channel) -> UnixStream {
-    let text = format!("{channel:?}");
-    let number = text
-        .split("fd: ")
-        .find_map(|rest| {
-            rest.split(|c: char| !c.is_ascii_digit())
-                .next()?
-                .parse()
-                .ok()
-        })
-        .expect("a file number");
-    let this = pidfd_open(getpid(), PidfdFlags::empty()).expect("pidfd");
-    let file = pidfd_getfd(this, number, PidfdGetfdFlags::empty()).expect("the stream");
-    UnixStream::from(file)
-}
-
 /// A connection, and whether the backend has greeted the guest on it ahead of the caller;
 /// then the answers are taken off.
-pub fn connect(machine: &mut dyn Machine) -> (Channel, bool) {
-    let mut channel = machine.connect().expect("a channel");
-    let is_greeted = format!("{channel:?}").contains("greeting: None");
+pub fn connect(machine: &mut dyn Machine) -> (Raw, bool) {
+    let (stream, is_greeted) = machine.connect().expect("a channel").into_parts();
+    stream.set_read_timeout(Some(LONG)).expect("a time-out");
+    let mut channel = Raw {
+        stream,
+        decoder: Decoder::new(),
+    };
     if is_greeted {
-        assert!(matches!(receive(&mut channel), GuestMessage::Hello { .. }));
-        assert_eq!(receive(&mut channel), GuestMessage::Ready);
+        assert!(matches!(channel.receive(), GuestMessage::Hello { .. }));
+        assert!(matches!(channel.receive(), GuestMessage::Ready { .. }));
     }
     (channel, is_greeted)
 }
@@ -82,8 +92,8 @@ fn garbage(ground: &Ground) {
     ];
     for bytes in nonsense {
         let (mut channel, _) = connect(machine.as_mut());
-        raw(&channel).write_all(bytes).expect("write");
-        let answer = receive(&mut channel);
+        channel.write(bytes);
+        let answer = channel.receive();
         assert!(
             matches!(answer, GuestMessage::Refused { .. }),
             "{bytes:x?}: {answer:?}"
@@ -96,8 +106,8 @@ fn garbage(ground: &Ground) {
 fn cut_off(ground: &Ground) {
     let mut machine = ground.machine();
     for bytes in [&[2][..], &[0, 1, 0, 0, 7]] {
-        let (channel, _) = connect(machine.as_mut());
-        raw(&channel).write_all(bytes).expect("write");
+        let (mut channel, _) = connect(machine.as_mut());
+        channel.write(bytes);
         drop(channel);
     }
     lives_on(machine.as_mut());
@@ -108,12 +118,8 @@ fn out_of_turn(ground: &Ground) {
     let (mut channel, is_greeted) = connect(machine.as_mut());
     let exec = HostMessage::Exec {
         id: 1,
-        source: Source::Inline(b"print(1)".to_vec()),
-        name: String::new(),
-        args: Vec::new(),
-        mode: Mode::Program,
-        inline_output_bytes: u64::MAX,
-        token: None,
+        exec: Exec::program("", *b"print(1)"),
+        source_bytes: 8,
     };
     let hello = HostMessage::Hello {
         version: PROTOCOL_VERSION,
@@ -122,8 +128,8 @@ fn out_of_turn(ground: &Ground) {
         refuses(&mut channel, &hello, "a second hello");
     } else {
         refuses(&mut channel, &exec, "before the hello");
-        channel.send(&hello).expect("send");
-        assert!(matches!(receive(&mut channel), GuestMessage::Hello { .. }));
+        channel.send(&hello);
+        assert!(matches!(channel.receive(), GuestMessage::Hello { .. }));
         refuses(&mut channel, &exec, "while a twin");
         refuses(&mut channel, &hello, "a second hello");
     }
@@ -137,8 +143,8 @@ fn absurd(ground: &Ground) {
     let (mut channel, is_greeted) = connect(machine.as_mut());
     if !is_greeted {
         let hello = HostMessage::Hello { version: 0 };
-        channel.send(&hello).expect("send");
-        assert!(matches!(receive(&mut channel), GuestMessage::Hello { .. }));
+        channel.send(&hello);
+        assert!(matches!(channel.receive(), GuestMessage::Hello { .. }));
     }
     let resume = HostMessage::Resume {
         entropy: [0; 32],
@@ -146,34 +152,50 @@ fn absurd(ground: &Ground) {
         instance: [0; 16],
         limits: Limits::NONE,
     };
-    channel.send(&resume).expect("send");
-    assert_eq!(receive(&mut channel), GuestMessage::Ready);
-    channel
-        .send(&HostMessage::Cancel { id: u32::MAX })
-        .expect("send");
+    channel.send(&resume);
+    assert!(matches!(channel.receive(), GuestMessage::Ready { .. }));
+    let (id, signal) = (u32::MAX, Signal::Interrupt);
+    channel.send(&HostMessage::Signal { id, signal });
+    let bytes = u64::MAX;
+    channel.send(&HostMessage::OutputRoom { id, bytes });
+    let exec = Exec::program("", *b"print(1)");
+    let source_bytes = u64::MAX;
+    channel.send(&HostMessage::Exec {
+        id: 7,
+        exec,
+        source_bytes,
+    });
+    match channel.receive() {
+        GuestMessage::Done {
+            id: 7,
+            outcome: Outcome::Refused(Refusal::BadSource),
+            ..
+        } => {}
+        other => panic!("{other:?}"),
+    }
     for offset in [u64::MAX, u64::MAX - 1, 1 << 62, 1 << 40] {
-        let write = HostMessage::FileWrite {
-            request: 1,
+        let op = FileOp::Write {
             path: "/tmp/far".to_owned(),
             offset,
             truncate: false,
             bytes: vec![1],
         };
-        channel.send(&write).expect("send");
-        match receive(&mut channel) {
-            GuestMessage::FileWritten { result: Err(_), .. } => {}
+        let write = HostMessage::File { request: 1, op };
+        channel.send(&write);
+        match channel.receive() {
+            GuestMessage::File { result: Err(_), .. } => {}
             other => panic!("{offset:#x}: {other:?}"),
         }
     }
-    let read = HostMessage::FileRead {
-        request: 2,
+    let op = FileOp::Read {
         path: format!("/{}", "x/".repeat(50_000)),
         offset: u64::MAX,
         max_bytes: u32::MAX,
     };
-    channel.send(&read).expect("send");
-    match receive(&mut channel) {
-        GuestMessage::FileContent {
+    let read = HostMessage::File { request: 2, op };
+    channel.send(&read);
+    match channel.receive() {
+        GuestMessage::File {
             result: Err(error), ..
         } => {
             assert!(

@@ -1,14 +1,15 @@
 //! What the host lets a guest use, and what happens at the end of it.
 
 use crate::Behaviour;
-use crate::ground::{DONE, Ground, LONG, greet, run, value};
-use crate::hostile::{connect, receive};
+use crate::ground::{DONE, Ground, Guest, LONG, greet, run, value};
+use crate::hostile::connect;
 use std::time::Instant;
 use ukernel_abi::message::{
-    GuestMessage, HostMessage, Limits, LogLevel, Mode, Outcome, PROTOCOL_VERSION, Source,
-    SpilledOutput, Stream,
+    Exec, GuestMessage, HostMessage, Limits, LogLevel, Outcome, PROTOCOL_VERSION, SpilledOutput,
+    Stream,
 };
-use ukernel_machine::guest::{Event, Guest, Program, Until};
+use ukernel_machine::guest::follow::out_of_reach;
+use ukernel_machine::guest::{Event, Until};
 use ukernel_machine::{Machine, MachineSpec};
 
 pub const BEHAVIOURS: &[Behaviour] = &[
@@ -36,23 +37,22 @@ struct Bounded {
 }
 
 fn run_bounded(guest: &mut Guest, code: &str, inline_output_bytes: u64) -> Bounded {
-    let program = Program {
+    let exec = Exec {
         inline_output_bytes,
-        ..Program::new("<test>", code.as_bytes())
+        ..Exec::program("<test>", code)
     };
     let until = Until {
         deadline: Some(Instant::now() + LONG),
-        cancel: None,
-        answers: None,
+        ..Until::default()
     };
     let (mut stdout, mut stderr, mut logged) = (Vec::new(), Vec::new(), Vec::new());
     let ended = guest
-        .exec(&program, until, &mut |event| {
+        .exec(exec, &until, &out_of_reach(), &mut |event, _| {
             match event {
                 Event::Output(Stream::Stdout, bytes) => stdout.extend(bytes),
                 Event::Output(Stream::Stderr, bytes) => stderr.extend(bytes),
                 Event::Log(level, message) => logged.push((level, message)),
-                Event::Trace(..) | Event::Call(_) => {}
+                _ => {}
             }
             Ok(())
         })
@@ -258,7 +258,7 @@ fn replaced(ground: &Ground) {
     assert!(matches!(ran.outcome, Outcome::Exception { .. }), "{ran:?}");
     drop(guest);
     let (mut channel, is_greeted) = connect(machine.as_mut());
-    let mut send = |message| channel.send(&message).expect("send");
+    let mut send = |message| channel.send(&message);
     if !is_greeted {
         let version = PROTOCOL_VERSION;
         send(HostMessage::Hello { version });
@@ -271,17 +271,16 @@ fn replaced(ground: &Ground) {
     });
     send(HostMessage::Exec {
         id: 1,
-        source: Source::Inline(code.into()),
-        name: "<test>".to_owned(),
-        args: Vec::new(),
-        mode: Mode::Program,
-        inline_output_bytes: 0,
-        token: None,
+        exec: Exec {
+            inline_output_bytes: 0,
+            ..Exec::program("<test>", code)
+        },
+        source_bytes: code.len() as u64,
     });
     loop {
-        match receive(&mut channel) {
+        match channel.receive() {
             GuestMessage::Done { outcome, .. } => return assert_eq!(outcome, DONE),
-            GuestMessage::Hello { .. } | GuestMessage::Ready | GuestMessage::Log { .. } => {}
+            GuestMessage::Hello { .. } | GuestMessage::Ready { .. } | GuestMessage::Log { .. } => {}
             other => panic!("{other:?}"),
         }
     }

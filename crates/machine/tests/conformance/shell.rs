@@ -1,11 +1,11 @@
 //! Commands of the shell, over the files Python has.
 
 use crate::Behaviour;
+use crate::ground::Guest;
 use crate::ground::{DONE, Ground, LONG, Ran, fork, interrupt, run, try_run, value};
 use std::time::{Duration, Instant};
 use ukernel_abi::message::{Mode, Outcome, Stream};
 use ukernel_machine::BackendKind;
-use ukernel_machine::guest::Guest;
 
 pub const BEHAVIOURS: &[Behaviour] = &[
     ("shell_commands_run", commands),
@@ -101,7 +101,8 @@ fn failures(ground: &Ground) {
 }
 
 fn interrupted(ground: &Ground) {
-    let (mut machine, mut guest) = ground.boot();
+    let (machine, mut guest) = ground.boot();
+    let (reach, _machine) = crate::ground::reach(machine);
     // A loop that never waits is interrupted only where the machine can do it.
     let loops = ground.backend.kind() == BackendKind::Kvm;
     let endless = [
@@ -109,7 +110,7 @@ fn interrupted(ground: &Ground) {
         ("while true; do :; done", loops),
     ];
     for (commands, _) in endless.iter().filter(|(_, possible)| *possible) {
-        let outcome = interrupt(machine.as_mut(), &mut guest, commands, Mode::Shell);
+        let outcome = interrupt(&mut guest, &reach, commands, Mode::Shell);
         let outcome = outcome.expect("it ends");
         assert_eq!(outcome, Outcome::Interrupted, "{commands}");
     }

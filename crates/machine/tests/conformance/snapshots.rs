@@ -1,13 +1,13 @@
 //! Snapshots of forks, and machines restored from them.
 
 use crate::Behaviour;
+use crate::ground::Guest;
 use crate::ground::{DONE, Ground, LONG, fork, greet, run, value};
 use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 use tempfile::TempDir;
 use ukernel_abi::message::Limits;
-use ukernel_machine::guest::Guest;
 use ukernel_machine::saved::Body;
 use ukernel_machine::{Machine, Template};
 

@@ -2,50 +2,44 @@
 
 use crate::environment::{HostCall, HostCalls};
 use std::sync::Arc;
-use tokio::runtime::Handle;
 use tokio::task::JoinSet;
-use ukernel_machine::MachineError;
-use ukernel_machine::calls::Answers;
+use ukernel_machine::guest::Answers;
 
-/// Has calls answered while the execution is followed.
+/// Has calls answered while the execution is followed. What is under way when this is dropped is
+/// ended: nobody waits for it.
 pub(super) struct Caller {
     calls: Option<Arc<dyn HostCalls>>,
-    answers: Arc<Answers>,
+    answers: Answers,
     under_way: JoinSet<()>,
 }
 
 impl Caller {
-    pub(super) fn new(calls: Option<Arc<dyn HostCalls>>) -> Result<Self, MachineError> {
-        Ok(Self {
+    pub(super) fn new(calls: Option<Arc<dyn HostCalls>>, answers: Answers) -> Self {
+        Self {
             calls,
-            answers: Arc::new(Answers::new()?),
+            answers,
             under_way: JoinSet::new(),
-        })
+        }
     }
 
-    pub(super) fn answers(&self) -> Arc<Answers> {
-        Arc::clone(&self.answers)
-    }
-
-    /// Ends what is under way, and waits until it is gone. Only on a thread that may block.
-    pub(super) fn end(mut self) {
-        Handle::current().block_on(self.under_way.shutdown());
-    }
-
-    /// Begins to answer a call. Only on a thread of the runtime.
+    /// Begins to answer a call.
     pub(super) fn take(&mut self, call: HostCall) {
         while self.under_way.try_join_next().is_some() {}
-        let answers = self.answers();
-        let Some(calls) = self.calls.clone() else {
-            let reason = "nobody answers host calls of this execution";
-            answers.push(call.number, Err(reason.to_owned()));
-            return;
-        };
-        let answering = async move {
+        let answers = self.answers.clone();
+        let calls = self.calls.clone();
+        self.under_way.spawn(async move {
             let number = call.number;
-            let answer = calls.answer(call).await;
-            answers.push(number, answer);
-        };
-        self.under_way.spawn_on(answering, &Handle::current());
+            let answer = match calls {
+                Some(calls) => calls.answer(call).await,
+                None => Err("nobody answers host calls of this execution".to_owned()),
+            };
+            // Fails where the connection has ended: then nobody waits.
+            let _ = answers.answer(number, answer).await;
+        });
+    }
+
+    /// Ends what is under way, and waits until it is gone.
+    pub(super) async fn end(mut self) {
+        self.under_way.shutdown().await;
     }
 }

@@ -64,7 +64,7 @@ impl State {
 
     /// A snapshot failed: because the VM is gone?
     fn notice_loss(&mut self, error: SandboxError) -> SandboxError {
-        let mut vm = match std::mem::replace(&mut self.phase, Phase::Cold) {
+        let vm = match std::mem::replace(&mut self.phase, Phase::Cold) {
             Phase::Dirty(vm) => vm,
             other => {
                 self.phase = other;

@@ -1,19 +1,21 @@
 //! A session as an execution environment.
 
-use super::execution::Request;
-use super::stop::{Stop, Stopper};
-use super::{Session, blocking};
+use super::execution::{Request, run};
+use super::state::State;
+use super::{Session, Stop, blocking};
 use crate::environment::{
-    Capability, ExecutionContext, ExecutionEnvironment, ExecutionResult, ValidationResult,
+    Capability, ExecutionContext, ExecutionEnvironment, ExecutionResult, ExecutionStatus,
+    ValidationResult,
 };
 use crate::{Result, SandboxError, SnapshotId};
 use async_trait::async_trait;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use ukernel_abi::message::{Mode, Outcome};
-use ukernel_machine::calls::Answers;
-use ukernel_machine::guest::Program;
+use tokio::sync::OwnedMutexGuard;
+use ukernel_abi::message::{Exec, Mode};
+use ukernel_machine::guest::Until;
 
 const CAPABILITIES: [Capability; 7] = [
     Capability::Python,
@@ -34,12 +36,8 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How long code may take to be compiled.
 const VALIDATION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Where code to be validated is put.
-const VALIDATION_PATH: &str = "/tmp/.validate";
-
-/// Compiles it and binds no name.
-const VALIDATION: &str = "compile(__import__('pathlib').Path('/tmp/.validate').read_bytes(), \
-    '<input>', 'exec', dont_inherit=True)";
+/// How long an interrupted execution may take to end before its VM is ended.
+const INTERRUPT_GRACE: Duration = Duration::from_secs(5);
 
 #[async_trait]
 impl ExecutionEnvironment for Session {
@@ -55,33 +53,17 @@ impl ExecutionEnvironment for Session {
 
     /// Compiles the code in the session's own VM.
     async fn validate(&self, input: &str) -> Result<ValidationResult> {
-        check_length(input)?;
-        let source = input.to_owned();
-        let outcome = self
-            .work(move |state| {
-                state.with_vm("validate", "", |vm| {
-                    vm.write_file(VALIDATION_PATH, source.as_bytes())?;
-                    let never = Stopper::new().map_err(|error| {
-                        ukernel_machine::MachineError::io(
-                            "validating",
-                            std::io::Error::other(error),
-                        )
-                    })?;
-                    let program = Program {
-                        inline_output_bytes: 0,
-                        ..Program::new("<validate>", VALIDATION.as_bytes())
-                    };
-                    let deadline = Instant::now() + VALIDATION_TIMEOUT;
-                    let nothing = Answers::new()?;
-                    let ended =
-                        vm.exec(&program, deadline, never.file(), &nothing, &mut |_| Ok(()))?;
-                    Ok(ended.outcome)
-                })
-            })
-            .await?;
-        let problem = match outcome {
-            Outcome::Exited { code: 0, .. } => None,
-            Outcome::Exception { kind, message } => Some(format!("{kind}: {message}")),
+        let context = ExecutionContext {
+            timeout: Some(VALIDATION_TIMEOUT),
+            name: Some("<input>".to_owned()),
+            ..ExecutionContext::default()
+        };
+        let result = self.execute(Mode::Check, input, &context).await?;
+        let problem = match result.status {
+            ExecutionStatus::Exited { code: 0 } => None,
+            ExecutionStatus::Exception { exception, message } => {
+                Some(format!("{exception}: {message}"))
+            }
             other => Some(format!("{other:?}")),
         };
         Ok(ValidationResult {
@@ -111,66 +93,113 @@ impl Session {
         ctx: &ExecutionContext,
     ) -> Result<ExecutionResult> {
         check_length(source)?;
+        let inline_output_bytes = ctx
+            .inline_output_bytes
+            .unwrap_or(usize::MAX)
+            .min(self.inner.config.max_inline_output_bytes);
+        let name = ctx.name.clone().unwrap_or_else(|| "<session>".to_owned());
         let request = Request {
-            mode,
-            source: source.to_owned(),
-            name: ctx.name.clone().unwrap_or_else(|| "<session>".to_owned()),
-            args: ctx.args.clone(),
+            exec: Exec {
+                args: ctx.args.clone(),
+                mode,
+                environment: ctx.environment.clone(),
+                folder: ctx.folder.clone(),
+                inline_output_bytes: inline_output_bytes as u64,
+                token: ctx.calls.as_ref().map(|calls| calls.token()),
+                ..Exec::program(name, source)
+            },
             timeout: ctx
                 .timeout
                 .unwrap_or_else(|| self.inner.config.execution_timeout())
                 .min(MAX_TIMEOUT),
             sink: ctx.output.clone(),
-            inline_output_bytes: ctx
-                .inline_output_bytes
-                .unwrap_or(usize::MAX)
-                .min(self.inner.config.max_inline_output_bytes),
             calls: ctx.calls.clone(),
+            input: ctx.input.clone(),
             asked: Instant::now(),
         };
-        let cancelled = ctx
-            .cancellation
-            .clone()
-            .unwrap_or_else(|| self.token().child_token());
-        let mut state = tokio::select! {
+        let cancelled = ctx.cancellation.clone().unwrap_or_default();
+        let interrupt = ctx.interrupt.clone().unwrap_or_default().child_token();
+        let state = tokio::select! {
+            biased;
+            () = self.token().cancelled() => return Err(self.ended_in_queue()),
+            () = cancelled.cancelled() => return Err(self.ended_in_queue()),
+            () = interrupt.cancelled() => return Err(SandboxError::NeverBegan),
             state = Arc::clone(&self.inner.state).lock_owned() => state,
-            () = cancelled.cancelled() => return Err(self.cancelled_in_queue()),
-            () = self.token().cancelled() => return Err(self.cancelled_in_queue()),
         };
         self.note(&state);
-        let stopper = Arc::new(Stopper::new()?);
-        *self.running() = Some(Arc::clone(&stopper));
-        let running = Running {
+        let kill = self.token().child_token();
+        let stop = Stop {
+            interrupt,
+            kill: kill.clone(),
+        };
+        // A task of its own: the session gets its VM back, or knows that it is lost, also when
+        // nobody waits for the result. Then it is ended.
+        let _abandoned = kill.clone().drop_guard();
+        let mut running = tokio::spawn(self.clone().carry_out(state, request, stop));
+        loop {
+            tokio::select! {
+                ended = &mut running => {
+                    return ended.unwrap_or_else(|error| match error.try_into_panic() {
+                        Ok(panic) => std::panic::resume_unwind(panic),
+                        Err(error) => Err(SandboxError::io("an execution", io::Error::other(error))),
+                    });
+                }
+                () = cancelled.cancelled(), if !kill.is_cancelled() => kill.cancel(),
+            }
+        }
+    }
+
+    /// Carries out an execution whose turn it is.
+    async fn carry_out(
+        self,
+        state: OwnedMutexGuard<State>,
+        request: Request,
+        stop: Stop,
+    ) -> Result<ExecutionResult> {
+        *self.running() = Some(stop.clone());
+        // Dropped before the state is free for the next one, and after what runs has ended.
+        let mut turn = Turn {
+            state: Some(state),
             session: self.clone(),
         };
-        let heard = Arc::clone(&stopper);
-        let work = blocking(move || {
-            // Dropped before the state is free for the next one.
-            let _running = running;
-            state.execute(&request, &heard)
-        });
-        tokio::pin!(work);
-        // Nobody waits for an execution whose future is dropped.
-        let mut abandoned = KillOnDrop(Some(Arc::clone(&stopper)));
-        let result = tokio::select! {
-            result = &mut work => result,
-            () = cancelled.cancelled() => {
-                stopper.stop(Stop::Kill);
-                work.await
-            }
-            () = self.token().cancelled() => {
-                stopper.stop(Stop::Kill);
-                work.await
-            }
+        let (begun, request) = {
+            let mut state = turn.take();
+            let (state, begun) = blocking(move || {
+                let begun = state.begin(&request);
+                Ok((state, begun.map(|begun| (begun, request))))
+            })
+            .await?;
+            turn.state = Some(state);
+            begun?
         };
-        abandoned.0 = None;
+        let until = Until {
+            deadline: Some(Instant::now() + request.timeout),
+            interrupt: stop.interrupt,
+            kill: stop.kill,
+            grace: INTERRUPT_GRACE,
+        };
+        let ran = run(&begun.lease.vm, &request, &until).await;
+        let mut state = turn.take();
+        let (state, result) = if ran.is_well() {
+            let result = state.finish(&request, begun, ran);
+            (state, result)
+        } else {
+            // What is lost is asked for its last words, which takes a moment.
+            blocking(move || {
+                let result = state.finish(&request, begun, ran);
+                Ok((state, result))
+            })
+            .await?
+        };
+        turn.state = Some(state);
+        drop(turn);
         if self.inner.keeps_checkpoints.load(Ordering::Relaxed) && result.is_ok() {
             self.checkpoint_behind();
         }
         result
     }
 
-    fn cancelled_in_queue(&self) -> SandboxError {
+    fn ended_in_queue(&self) -> SandboxError {
         SandboxError::SessionEnded(self.label())
     }
 
@@ -184,25 +213,23 @@ impl Session {
     }
 }
 
-/// Ends an execution when it is dropped with its stopper.
-struct KillOnDrop(Option<Arc<Stopper>>);
-
-impl Drop for KillOnDrop {
-    fn drop(&mut self) {
-        if let Some(stopper) = &self.0 {
-            stopper.stop(Stop::Kill);
-        }
-    }
-}
-
-/// Something runs in a session, until this is dropped.
-struct Running {
+/// The turn of one execution: while it lasts the session says that something runs.
+struct Turn {
+    /// Away while a thread works with it.
+    state: Option<OwnedMutexGuard<State>>,
     session: Session,
 }
 
-impl Drop for Running {
+impl Turn {
+    fn take(&mut self) -> OwnedMutexGuard<State> {
+        self.state.take().expect("put back after every use")
+    }
+}
+
+impl Drop for Turn {
     fn drop(&mut self) {
         *self.session.running() = None;
+        self.state = None;
     }
 }
 

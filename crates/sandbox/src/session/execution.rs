@@ -3,41 +3,55 @@
 use super::calls::Caller;
 use super::journal::Entry;
 use super::output::Collector;
-use super::state::State;
-use super::stop::{Stop, Stopper};
+use super::state::{Lease, State};
 use crate::config::SessionModel;
-use crate::environment::{ExecutionResult, ExecutionStatus, HostCalls, OutputFile, OutputSink};
+use crate::environment::{
+    ExecutionResult, ExecutionStatus, HostCalls, InputSource, OutputFile, OutputSink,
+};
 use crate::vm::Vm;
 use crate::{Result, SandboxError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use ukernel_abi::message::{Mode, Outcome};
+use ukernel_abi::message::{Exec, Mode, Outcome};
 use ukernel_machine::MachineError;
-use ukernel_machine::guest::{Ended, Event, Program};
-
-/// How long an interrupted execution may take to end before its VM is.
-const INTERRUPT_GRACE: Duration = Duration::from_secs(5);
+use ukernel_machine::guest::{Ended, Event, Events, Until, feed, follow};
 
 /// An execution as it was asked for.
 pub(super) struct Request {
-    pub(super) mode: Mode,
-    pub(super) source: String,
-    pub(super) name: String,
-    pub(super) args: Vec<String>,
+    pub(super) exec: Exec,
     pub(super) timeout: Duration,
     pub(super) sink: Option<OutputSink>,
-    pub(super) inline_output_bytes: usize,
     pub(super) calls: Option<Arc<dyn HostCalls>>,
+    pub(super) input: Option<InputSource>,
     pub(super) asked: Instant,
 }
 
+/// An execution whose VM stands at the state before it.
+pub(super) struct Begun {
+    pub(super) lease: Lease,
+    checkpoint_error: Option<String>,
+}
+
+/// What a run came to.
+pub(super) struct Ran {
+    result: Result<Ended, MachineError>,
+    output: Collector,
+    took: Duration,
+}
+
+impl Ran {
+    /// Whether the VM can be used again.
+    pub(super) fn is_well(&self) -> bool {
+        self.result
+            .as_ref()
+            .is_ok_and(|ended| !matches!(ended.outcome, Outcome::Trapped { .. }))
+    }
+}
+
 impl State {
-    /// Runs something.
-    pub(super) fn execute(
-        &mut self,
-        request: &Request,
-        stopper: &Stopper,
-    ) -> Result<ExecutionResult> {
+    /// Writes down the state before an execution and takes the VM for it. Only on a thread that
+    /// may block.
+    pub(super) fn begin(&mut self, request: &Request) -> Result<Begun> {
         self.check_alive()?;
         let checkpoint_error = if self.keeps_checkpoints {
             self.checkpoint().err().map(|error| error.to_string())
@@ -45,177 +59,173 @@ impl State {
             None
         };
         self.record.commands += 1;
-        let kind = match request.mode {
+        let kind = match request.exec.mode {
             Mode::Shell => "command",
-            Mode::Prompt | Mode::Program => "code",
+            Mode::Prompt | Mode::Program | Mode::Check => "code",
         };
-        let started =
-            self.journal
-                .append(&Entry::start(self.record.commands, kind, &request.source));
+        let source = String::from_utf8_lossy(&request.exec.source);
+        let entry = Entry::start(self.record.commands, kind, &source);
+        let started = self.journal.append(&entry);
         let checkpoint_error =
             checkpoint_error.or_else(|| started.err().map(|error| error.to_string()));
-        let mut collector = Collector::new(request.sink.clone(), request.inline_output_bytes);
-        let began = Instant::now();
-        let ran = self.run(request, stopper, &mut collector);
-        let run_ms = began.elapsed().as_secs_f64() * 1e3;
-        self.note_end(match &ran {
-            Ok(_) => "ended",
-            Err(_) => "lost",
-        });
-        let output = collector.finish();
-        let standing = self.standing();
-        let output_of_failure = || Box::new(output.clone());
-        let (status, value, files) = match ran {
-            Ok(ended) => result_of(ended),
-            Err(Failed::Sandbox(error)) => return Err(error),
-            Err(Failed::TimeLimit) => {
-                return Err(SandboxError::TimeLimit {
-                    limit: request.timeout,
-                    output: output_of_failure(),
-                    standing,
-                });
+        match self.lease() {
+            Ok(lease) => Ok(Begun {
+                lease,
+                checkpoint_error,
+            }),
+            Err(error) => {
+                self.note_end("lost");
+                Err(error)
             }
-            Err(Failed::Cancelled) => {
-                return Err(SandboxError::Cancelled {
-                    output: output_of_failure(),
-                    standing,
-                });
+        }
+    }
+
+    /// Takes the VM back, or gives it up, and says what the execution came to.
+    pub(super) fn finish(
+        &mut self,
+        request: &Request,
+        begun: Begun,
+        ran: Ran,
+    ) -> Result<ExecutionResult> {
+        let lease = begun.lease;
+        let ended = match ran.result {
+            Ok(Ended {
+                outcome: Outcome::Trapped { reason },
+                ..
+            }) => Err(MachineError::Unexpected(format!(
+                "the Python runtime was lost: {reason}"
+            ))),
+            other => other,
+        };
+        let ended = match ended {
+            Ok(ended) => {
+                self.note_end("ended");
+                match self.config.backend.session_model {
+                    SessionModel::Affinity => self.give_back_used(lease),
+                    SessionModel::Stateless => self.give_up(lease),
+                }
+                ended
             }
-            Err(Failed::Lost(reason)) => {
-                return Err(SandboxError::VmLost {
-                    reason,
-                    output: output_of_failure(),
-                    standing,
-                });
+            Err(error) => {
+                self.note_end("lost");
+                let reason = match &error {
+                    MachineError::TimedOut(_) | MachineError::Cancelled => String::new(),
+                    MachineError::Unexpected(reason) => reason.clone(),
+                    MachineError::Unheeded => error.to_string(),
+                    other => lease.vm.last_words(other),
+                };
+                self.give_up(lease);
+                return Err(self.failure(request, &error, reason, ran.output));
             }
         };
+        let (status, value, files) = result_of(ended);
         Ok(ExecutionResult {
-            output,
+            output: ran.output.finish(),
             status,
             value,
             files,
             command: self.record.commands,
             total_ms: request.asked.elapsed().as_secs_f64() * 1e3,
-            run_ms,
-            checkpoint_error,
+            run_ms: ran.took.as_secs_f64() * 1e3,
+            checkpoint_error: begun.checkpoint_error,
         })
     }
 
-    fn run(
-        &mut self,
+    /// Why there is no result, with what was written until then and where the session stands.
+    fn failure(
+        &self,
         request: &Request,
-        stopper: &Stopper,
-        collector: &mut Collector,
-    ) -> Result<Ended, Failed> {
-        let deadline = Instant::now() + request.timeout;
-        let mut caller =
-            Caller::new(request.calls.clone()).map_err(|error| Failed::Sandbox(error.into()))?;
-        let mut lease = self.lease().map_err(Failed::Sandbox)?;
-        let program = Program {
-            name: &request.name,
-            source: request.source.as_bytes(),
-            args: &request.args,
-            mode: request.mode,
-            inline_output_bytes: request.inline_output_bytes as u64,
-            token: request.calls.as_ref().map(|calls| calls.token()),
-        };
-        let ran = run_in(
-            &mut lease.vm,
-            &program,
-            deadline,
-            stopper,
-            collector,
-            &mut caller,
-        );
-        // Nobody waits for what is not answered now.
-        caller.end();
-        match ran {
-            Ok(ended) => {
-                match self.config.backend.session_model {
-                    SessionModel::Affinity => self.give_back_used(lease),
-                    SessionModel::Stateless => self.give_up(lease),
-                }
-                Ok(ended)
-            }
-            Err(failed) => {
-                self.give_up(lease);
-                Err(failed)
-            }
+        error: &MachineError,
+        reason: String,
+        output: Collector,
+    ) -> SandboxError {
+        let output = Box::new(output.finish());
+        let standing = self.standing();
+        match error {
+            MachineError::TimedOut(_) => SandboxError::TimeLimit {
+                limit: request.timeout,
+                output,
+                standing,
+            },
+            MachineError::Cancelled => SandboxError::Cancelled { output, standing },
+            _ => SandboxError::VmLost {
+                reason,
+                output,
+                standing,
+            },
         }
     }
 }
 
-/// Why an execution has no result.
-enum Failed {
-    TimeLimit,
-    Cancelled,
-    Lost(String),
-    Sandbox(SandboxError),
+/// Runs an execution in the VM that was taken for it.
+pub(super) async fn run(vm: &Vm, request: &Request, until: &Until) -> Ran {
+    let bound = usize::try_from(request.exec.inline_output_bytes).unwrap_or(usize::MAX);
+    let mut output = Collector::new(request.sink.clone(), bound);
+    let began = Instant::now();
+    let result = run_in(vm, request, until, &mut output).await;
+    Ran {
+        result,
+        output,
+        took: began.elapsed(),
+    }
 }
 
-fn run_in(
-    vm: &mut Vm,
-    program: &Program<'_>,
-    deadline: Instant,
-    stopper: &Stopper,
-    collector: &mut Collector,
-    caller: &mut Caller,
-) -> Result<Ended, Failed> {
-    let answers = caller.answers();
-    let mut events = |event| match event {
-        Event::Call(call) => {
-            caller.take(call);
-            Ok(())
-        }
-        other => collector.take(other),
+async fn run_in(
+    vm: &Vm,
+    request: &Request,
+    until: &Until,
+    output: &mut Collector,
+) -> Result<Ended, MachineError> {
+    let source = request.input.as_ref().and_then(InputSource::take);
+    let exec = Exec {
+        has_input: source.is_some(),
+        ..request.exec.clone()
     };
-    let mut ran = vm.exec(program, deadline, stopper.file(), &answers, &mut events);
-    if matches!(ran, Err(MachineError::Cancelled)) {
-        ran = match stopper.wanted() {
-            Some(Stop::Interrupt) => {
-                match vm.interrupt(Instant::now() + INTERRUPT_GRACE, &answers, &mut events) {
-                    Err(MachineError::TimedOut(_)) => {
-                        return Err(Failed::Lost("it did not heed the interrupt".to_owned()));
-                    }
-                    other => other,
-                }
-            }
-            Some(Stop::Kill) | None => return Err(Failed::Cancelled),
-        };
+    let execution = vm.guest()?.exec(exec).await?;
+    let feeding = source.map(|source| tokio::spawn(feed(execution.input(), source)));
+    let mut events = Handler {
+        caller: Caller::new(request.calls.clone(), execution.answers()),
+        output,
+    };
+    let ended = follow(execution, until, &vm.reach(), &mut events).await;
+    // Nobody waits for what is not answered now, or reads what is not read.
+    events.caller.end().await;
+    if let Some(feeding) = feeding {
+        feeding.abort();
     }
-    match ran {
-        Ok(Ended {
-            outcome: Outcome::Trapped { reason },
-            ..
-        }) => Err(Failed::Lost(format!(
-            "the Python runtime was lost: {reason}"
-        ))),
-        Ok(ended) => Ok(ended),
-        Err(MachineError::TimedOut(_)) if Instant::now() >= deadline => Err(Failed::TimeLimit),
-        Err(error) => Err(Failed::Lost(vm.last_words(&error))),
+    ended
+}
+
+struct Handler<'a> {
+    caller: Caller,
+    output: &'a mut Collector,
+}
+
+impl Events for Handler<'_> {
+    async fn take(&mut self, event: Event) -> Result<(), MachineError> {
+        match event {
+            Event::Call(call) => self.caller.take(call),
+            Event::Output(stream, bytes) => self.output.take(stream, bytes).await?,
+            // Logs and traces have no reader yet; the end is not handed on.
+            Event::Log(..) | Event::Trace(..) | Event::Signalled(..) | Event::Ended { .. } => {}
+        }
+        Ok(())
     }
 }
 
 fn result_of(ended: Ended) -> (ExecutionStatus, Option<String>, Vec<OutputFile>) {
     let files = ended.spilled.into_iter().map(OutputFile::from).collect();
+    let exception = |exception: &str, message: String| ExecutionStatus::Exception {
+        exception: exception.to_owned(),
+        message,
+    };
     let (status, value) = match ended.outcome {
         Outcome::Exited { code, value } => (ExecutionStatus::Exited { code }, value),
-        Outcome::Exception { kind, message } => (
-            ExecutionStatus::Exception {
-                exception: kind,
-                message,
-            },
-            None,
-        ),
+        Outcome::Exception { kind, message } => (exception(&kind, message), None),
         Outcome::Interrupted => (ExecutionStatus::Interrupted, None),
-        // Handled where the VM is given up.
-        Outcome::Trapped { reason } => (
-            ExecutionStatus::Exception {
-                exception: "Trap".to_owned(),
-                message: reason,
-            },
-            None,
-        ),
+        // Both are errors where the execution is followed.
+        Outcome::Trapped { reason } => (exception("Trap", reason), None),
+        Outcome::Refused(refusal) => (exception("Refused", refusal.to_string()), None),
     };
     (status, value, files)
 }

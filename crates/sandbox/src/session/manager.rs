@@ -3,7 +3,7 @@
 use super::record::{Checkpoint, Record, VERSION, now_ms};
 use super::recovery::{self, EXPIRED};
 use super::state::State;
-use super::{LostSession, Session, SessionInfo, Stop, blocking, stored};
+use super::{LostSession, Session, SessionInfo, blocking, stored};
 use crate::vm::{PoolMetrics, VmManager};
 use crate::{Result, SandboxConfig, SandboxError, SessionId, SessionName};
 use std::collections::{HashMap, HashSet};
@@ -309,7 +309,7 @@ impl SessionManager {
         }
         let mut cooling = tokio::task::JoinSet::new();
         for session in sessions {
-            session.stop(Stop::Kill);
+            session.kill();
             cooling.spawn(async move { session.work(State::cool).await });
         }
         // What could not be written down is found, and said, at the next start.

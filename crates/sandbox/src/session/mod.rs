@@ -15,7 +15,6 @@ mod recovery;
 mod reserve;
 mod snapshots;
 mod state;
-mod stop;
 mod stored;
 
 pub use files::MAX_FILE_BYTES;
@@ -27,7 +26,6 @@ use state::State;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use stop::{Stop, Stopper};
 use tokio_util::sync::CancellationToken;
 
 /// A stateful sandbox. Clones are handles of the same session; what they ask for is done one
@@ -44,12 +42,21 @@ struct Inner {
     config: Arc<SandboxConfig>,
     keeps_checkpoints: AtomicBool,
     state: Arc<tokio::sync::Mutex<State>>,
-    /// Stops what runs now.
-    running: Mutex<Option<Arc<Stopper>>>,
+    /// What runs now.
+    running: Mutex<Option<Stop>>,
     /// Cancelled when the session ends. Child sessions' tokens are its children.
     token: CancellationToken,
     life: Mutex<Life>,
     seen: Mutex<Seen>,
+}
+
+/// How an execution is stopped from outside.
+#[derive(Clone)]
+struct Stop {
+    /// With KeyboardInterrupt; state is kept.
+    interrupt: CancellationToken,
+    /// At once, with its VM.
+    kill: CancellationToken,
 }
 
 /// What lists show of a state that may be busy.
@@ -164,7 +171,17 @@ impl Session {
 
     /// Interrupts what runs, with KeyboardInterrupt; state is kept. `false`: nothing runs.
     pub fn interrupt(&self) -> bool {
-        self.stop(Stop::Interrupt)
+        self.running()
+            .as_ref()
+            .map(|running| running.interrupt.cancel())
+            .is_some()
+    }
+
+    /// Ends what runs, with its VM.
+    fn kill(&self) {
+        if let Some(running) = self.running().as_ref() {
+            running.kill.cancel();
+        }
     }
 
     /// Whether something runs now.
@@ -173,17 +190,7 @@ impl Session {
         self.running().is_some()
     }
 
-    fn stop(&self, how: Stop) -> bool {
-        match self.running().as_ref() {
-            Some(stopper) => {
-                stopper.stop(how);
-                true
-            }
-            None => false,
-        }
-    }
-
-    fn running(&self) -> std::sync::MutexGuard<'_, Option<Arc<Stopper>>> {
+    fn running(&self) -> std::sync::MutexGuard<'_, Option<Stop>> {
         self.inner
             .running
             .lock()
@@ -277,7 +284,7 @@ impl Session {
     /// Ends the session and whatever runs in it.
     async fn end(&self) -> Result<()> {
         self.inner.token.cancel();
-        self.stop(Stop::Kill);
+        self.kill();
         self.work(State::end).await
     }
 }

@@ -2,7 +2,6 @@
 
 use crate::environment::{Output, OutputSink, Stream};
 use ukernel_machine::MachineError;
-use ukernel_machine::guest::Event;
 
 /// Keeps and hands on what an execution writes. The guest keeps to the bound it was told; one
 /// that does not is not believed.
@@ -23,10 +22,11 @@ impl Collector {
         }
     }
 
-    pub(super) fn take(&mut self, event: Event) -> Result<(), MachineError> {
-        let Event::Output(stream, bytes) = event else {
-            return Ok(());
-        };
+    pub(super) async fn take(
+        &mut self,
+        stream: Stream,
+        bytes: Vec<u8>,
+    ) -> Result<(), MachineError> {
         let kept = match stream {
             Stream::Stdout => &mut self.stdout,
             Stream::Stderr => &mut self.stderr,
@@ -37,8 +37,10 @@ impl Collector {
             ));
         }
         kept.extend_from_slice(&bytes);
-        if let Some(sink) = &self.sink {
-            sink(stream, &bytes);
+        if let Some(sink) = &self.sink
+            && sink.send((stream, bytes)).await.is_err()
+        {
+            self.sink = None;
         }
         Ok(())
     }
@@ -59,13 +61,13 @@ impl Collector {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_guest_that_says_too_much_is_not_heard() {
+    #[tokio::test]
+    async fn a_guest_that_says_too_much_is_not_heard() {
         let mut collector = Collector::new(None, 4);
-        let say = |bytes: &[u8]| Event::Output(Stream::Stdout, bytes.to_vec());
-        collector.take(say(b"abc")).expect("room");
-        assert!(collector.take(say(b"de")).is_err());
-        collector.take(say(b"d")).expect("room");
+        let mut say = async |bytes: &[u8]| collector.take(Stream::Stdout, bytes.to_vec()).await;
+        say(b"abc").await.expect("room");
+        assert!(say(b"de").await.is_err());
+        say(b"d").await.expect("room");
         assert_eq!(collector.finish().stdout, "abcd");
     }
 }

@@ -121,7 +121,7 @@ impl State {
     }
 
     /// The error of a VM that failed while it was leased.
-    fn fail(&mut self, mut lease: Lease, error: &MachineError) -> SandboxError {
+    fn fail(&mut self, lease: Lease, error: &MachineError) -> SandboxError {
         let reason = lease.vm.last_words(error);
         self.give_up(lease);
         self.loss(reason)

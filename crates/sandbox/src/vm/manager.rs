@@ -8,6 +8,7 @@ use crate::{Result, SandboxConfig, SandboxError};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use tokio::runtime::Handle;
 use ukernel_machine::saved::{Body, SavedState};
 use ukernel_machine::{BackendKind, Limits, Template};
 
@@ -31,6 +32,9 @@ impl VmManager {
     ///
     /// # Errors
     /// [`SandboxError::Config`], [`SandboxError::Io`] if a thread cannot be started.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime: guests are spoken to there.
     pub fn start(template: StoredTemplate, config: &SandboxConfig) -> Result<Arc<Self>> {
         if let Some(problem) = config.problem() {
             return Err(SandboxError::Config(problem));
@@ -47,9 +51,14 @@ impl VmManager {
         let thread = |error| SandboxError::io("starting a thread", error);
         let reaper = Reaper::start(Arc::clone(&pool)).map_err(thread)?;
         let filled = Arc::clone(&pool);
+        let runtime = Handle::current();
         let filler = std::thread::Builder::new()
             .name("ukernel-pool".to_owned())
-            .spawn(move || filled.fill())
+            .spawn(move || {
+                // Guests are greeted there.
+                let _runtime = runtime.enter();
+                filled.fill();
+            })
             .map_err(thread)?;
         Ok(Arc::new(Self {
             template,

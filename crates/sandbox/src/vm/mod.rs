@@ -9,86 +9,85 @@ pub use manager::VmManager;
 pub use metrics::PoolMetrics;
 
 use crate::engine::last_words;
-use std::os::fd::BorrowedFd;
+use std::future::Future;
 use std::path::Path;
-use std::time::Instant;
-use ukernel_machine::calls::Answers;
-use ukernel_machine::guest::{Ended, Event, Guest, Program, Until};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::runtime::Handle;
+use ukernel_machine::guest::{Guest, follow};
 use ukernel_machine::saved::Body;
 use ukernel_machine::{Machine, MachineError};
 
 /// A VM with a greeted guest.
 pub struct Vm {
-    machine: Box<dyn Machine>,
+    /// Shared with whoever interrupts a program in it.
+    machine: Arc<Mutex<Box<dyn Machine>>>,
     /// `None`: its channel was lost, and could not be opened again.
     guest: Option<Guest>,
     /// It was started beside the pool.
     is_overflow: bool,
 }
 
+/// Waits for a guest on a thread that may block, and knows the runtime.
+fn wait_for<R>(future: impl Future<Output = R>) -> R {
+    Handle::current().block_on(future)
+}
+
 impl Vm {
-    /// Greets the guest of a machine just started.
+    /// Greets the guest of a machine just started. Only on a thread that may block.
     pub(crate) fn greet(mut machine: Box<dyn Machine>) -> Result<Self, MachineError> {
-        let guest = Guest::greet(machine.connect()?)?;
+        let guest = wait_for(Guest::greet(machine.connect()?))?;
         Ok(Self {
-            machine,
+            machine: Arc::new(Mutex::new(machine)),
             guest: Some(guest),
             is_overflow: false,
         })
     }
 
-    /// See [`Guest::exec`].
-    pub(crate) fn exec(
-        &mut self,
-        program: &Program<'_>,
-        deadline: Instant,
-        stop: BorrowedFd<'_>,
-        answers: &Answers,
-        events: &mut dyn FnMut(Event) -> Result<(), MachineError>,
-    ) -> Result<Ended, MachineError> {
-        let until = Until {
-            deadline: Some(deadline),
-            cancel: Some(stop),
-            answers: Some(answers),
-        };
-        self.guest()?.exec(program, until, events)
+    fn machine(&self) -> MutexGuard<'_, Box<dyn Machine>> {
+        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// See [`Guest::interrupt`].
-    pub(crate) fn interrupt(
-        &mut self,
-        deadline: Instant,
-        answers: &Answers,
-        events: &mut dyn FnMut(Event) -> Result<(), MachineError>,
-    ) -> Result<Ended, MachineError> {
-        let until = Until {
-            deadline: Some(deadline),
-            cancel: None,
-            answers: Some(answers),
-        };
-        let guest = self.guest.as_mut().ok_or(MachineError::Closed)?;
-        guest.interrupt(self.machine.as_mut(), until, events)
+    /// Its guest.
+    ///
+    /// # Errors
+    /// [`MachineError::Closed`] if the channel was lost.
+    pub(crate) fn guest(&self) -> Result<&Guest, MachineError> {
+        self.guest.as_ref().ok_or(MachineError::Closed)
     }
 
-    /// Writes a file of the guest.
-    pub(crate) fn write_file(&mut self, path: &str, content: &[u8]) -> Result<(), MachineError> {
-        self.guest()?.write_file(path, content)
+    /// What reaches a program that computes: see [`Machine::interrupt`].
+    pub(crate) fn reach(&self) -> follow::Reach<'static> {
+        let machine = Arc::clone(&self.machine);
+        follow::reach(move || {
+            let mut machine = machine.lock().unwrap_or_else(PoisonError::into_inner);
+            machine.interrupt()
+        })
     }
 
-    /// Reads a file of the guest.
-    pub(crate) fn read_file(&mut self, path: &str, max: usize) -> Result<Vec<u8>, MachineError> {
-        self.guest()?.read_file(path, max)
+    /// Writes a file of the guest. Only on a thread that may block.
+    pub(crate) fn write_file(&self, path: &str, content: &[u8]) -> Result<(), MachineError> {
+        wait_for(self.guest()?.write_file(path, content))
+    }
+
+    /// Reads a file of the guest. Only on a thread that may block.
+    pub(crate) fn read_file(&self, path: &str, max: usize) -> Result<Vec<u8>, MachineError> {
+        wait_for(self.guest()?.read_file(path, max))
     }
 
     /// Writes what the machine has become into a folder, and goes on. See [`Machine::snapshot`].
+    /// Only on a thread that may block.
     pub(crate) fn snapshot(&mut self, folder: &Path) -> Result<(), MachineError> {
-        let taken = Body::create(folder).and_then(|mut body| self.machine.snapshot(&mut body));
-        if self.machine.keeps_channel() {
+        let mut machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = Body::create(folder).and_then(|mut body| machine.snapshot(&mut body));
+        if machine.keeps_channel() {
             return taken;
         }
         // Greeted again whatever came of it. It hears that it is who it was.
         self.guest = None;
-        match self.machine.connect().and_then(Guest::greet) {
+        let greeted = machine
+            .connect()
+            .and_then(|channel| wait_for(Guest::greet(channel)));
+        match greeted {
             Ok(guest) => {
                 self.guest = Some(guest);
                 taken
@@ -97,25 +96,19 @@ impl Vm {
         }
     }
 
-    fn guest(&mut self) -> Result<&mut Guest, MachineError> {
-        self.guest.as_mut().ok_or(MachineError::Closed)
-    }
-
     /// Whether it has ended by itself.
-    pub(crate) fn has_ended(&mut self) -> bool {
-        !matches!(
-            self.machine.wait_ending(std::time::Duration::ZERO),
-            Ok(None)
-        )
+    pub(crate) fn has_ended(&self) -> bool {
+        let ending = self.machine().wait_ending(std::time::Duration::ZERO);
+        !matches!(ending, Ok(None))
     }
 
     /// Ends it and says why it failed.
-    pub(crate) fn last_words(&mut self, error: &MachineError) -> String {
-        last_words(self.machine.as_mut(), error)
+    pub(crate) fn last_words(&self, error: &MachineError) -> String {
+        last_words(self.machine().as_mut(), error)
     }
 
     /// Its process.
     pub(crate) fn process_id(&self) -> u32 {
-        self.machine.process_id()
+        self.machine().process_id()
     }
 }

@@ -88,7 +88,7 @@ impl Pool {
             if state.is_stopping {
                 return Err(SandboxError::Stopping);
             }
-            while let Some(mut vm) = state.ready.pop_front() {
+            while let Some(vm) = state.ready.pop_front() {
                 self.changed.notify_all();
                 if !vm.has_ended() {
                     state.metrics.allocations += 1;

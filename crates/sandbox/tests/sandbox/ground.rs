@@ -2,7 +2,7 @@
 
 use libtest_mimic::Failed;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -111,6 +111,7 @@ impl Ground {
         let template = engine
             .template(config.machine_mib(), &Steps)
             .expect("a template");
+        let _runtime = self.runtime.enter();
         let vms = VmManager::start(template, &config).expect("a pool");
         SessionManager::open(root, vms, config).expect("a manager")
     }
@@ -171,10 +172,7 @@ pub async fn start_endless(
 ) -> tokio::task::JoinHandle<Result<ExecutionResult, SandboxError>> {
     let (started, mut has_started) = tokio::sync::mpsc::channel(1);
     let context = ExecutionContext {
-        output: Some(Arc::new(move |_, _: &[u8]| {
-            // Only the first word counts.
-            let _ = started.try_send(());
-        })),
+        output: Some(started),
         ..ExecutionContext::default()
     };
     let runner = session.clone();

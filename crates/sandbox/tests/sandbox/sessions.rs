@@ -1,9 +1,10 @@
 //! Sessions remember, and know nothing of each other.
 
 use crate::Behaviour;
-use crate::ground::{Ground, OWNER, create, exited, run, start_endless, try_run, value};
-use std::sync::{Arc, Mutex};
-use ukernel_sandbox::environment::Stream;
+use crate::ground::{Ground, OWNER, config, create, exited, run, start_endless, try_run, value};
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+use ukernel_sandbox::environment::{InputSource, Stream};
 use ukernel_sandbox::session::Create;
 use ukernel_sandbox::{
     Capability, ExecutionContext, ExecutionEnvironment, ExecutionStatus, SandboxError,
@@ -17,6 +18,15 @@ pub const BEHAVIOURS: &[Behaviour] = &[
     ("sessions::files_go_in_and_out", files),
     ("sessions::output_streams", streams),
     ("sessions::interrupt_keeps_state", interrupt),
+    (
+        "sessions::an_interrupt_ends_its_own_execution_only",
+        own_interrupt,
+    ),
+    (
+        "sessions::standard_input_is_read_as_the_program_reads",
+        standard_input,
+    ),
+    ("sessions::six_hundred_at_once_starve_nobody", six_hundred),
     ("sessions::code_is_validated", validated),
     ("sessions::copies_are_individuals", individuals),
     ("sessions::randomness_survives_a_checkpoint", seeded),
@@ -136,12 +146,9 @@ fn streams(ground: &Ground) {
     let manager = ground.manager();
     ground.run(async {
         let lab = create(&manager, "lab").await;
-        let pieces = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&pieces);
+        let (output, mut pieces) = tokio::sync::mpsc::channel(16);
         let context = ExecutionContext {
-            output: Some(Arc::new(move |stream, bytes: &[u8]| {
-                kept.lock().expect("kept").push((stream, bytes.to_vec()));
-            })),
+            output: Some(output),
             args: vec!["a b".to_owned()],
             ..ExecutionContext::default()
         };
@@ -149,11 +156,131 @@ fn streams(ground: &Ground) {
         let result = lab.execute_code(code, &context).await.expect("it runs");
         assert_eq!(result.output.stdout, "a b\n");
         assert_eq!(result.output.stderr, "e\n");
-        let pieces = pieces.lock().expect("pieces").clone();
+        drop(context);
+        let mut said = Vec::new();
+        while let Some(piece) = pieces.recv().await {
+            said.push(piece);
+        }
         assert!(
-            pieces.contains(&(Stream::Stderr, b"e\n".to_vec())),
-            "{pieces:?}"
+            said.contains(&(Stream::Stderr, b"e\n".to_vec())),
+            "{said:?}"
         );
+        manager.stop().await;
+    });
+}
+
+/// One that waits in the queue ends, and what runs goes on; one interrupted before it began never
+/// begins.
+fn own_interrupt(ground: &Ground) {
+    let manager = ground.manager();
+    ground.run(async {
+        let lab = create(&manager, "lab").await;
+        let (started, mut has_started) = tokio::sync::mpsc::channel(1);
+        let context = ExecutionContext {
+            output: Some(started),
+            ..ExecutionContext::default()
+        };
+        let first = lab.clone();
+        let code = "import time; print('go', flush=True); time.sleep(1); print('end')";
+        let running = tokio::spawn(async move { first.execute_code(code, &context).await });
+        has_started.recv().await.expect("it runs");
+        let gone = CancellationToken::new();
+        let context = ExecutionContext {
+            interrupt: Some(gone.clone()),
+            ..ExecutionContext::default()
+        };
+        let second = lab.clone();
+        let queued = tokio::spawn(async move { second.execute_code("x = 1", &context).await });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        gone.cancel();
+        let ended = queued.await.expect("joined");
+        assert!(matches!(ended, Err(SandboxError::NeverBegan)), "{ended:?}");
+        let ran = running.await.expect("joined").expect("it runs to its end");
+        assert_eq!(ran.output.stdout, "go\nend\n");
+        assert!(!try_run(&lab, "x").await.expect("a result").is_success());
+        manager.stop().await;
+    });
+}
+
+fn standard_input(ground: &Ground) {
+    let manager = ground.manager();
+    ground.run(async {
+        let lab = create(&manager, "lab").await;
+        let with = |input: InputSource| ExecutionContext {
+            input: Some(input),
+            ..ExecutionContext::default()
+        };
+        let context = with(InputSource::new(&b"41\n"[..]));
+        let ran = lab.execute_code("print(int(input()) + 1)", &context).await;
+        assert_eq!(ran.expect("it runs").output.stdout, "42\n");
+        let context = with(InputSource::new(&b"b\na\n"[..]));
+        let ran = lab.execute_command("sort", &context).await;
+        assert_eq!(ran.expect("it runs").output.stdout, "a\nb\n");
+        // One that never ends stops nobody who does not read it, or not all of it.
+        let context = with(InputSource::new(tokio::io::repeat(b'x')));
+        let code = "import sys; print(len(sys.stdin.buffer.read(1 << 20)))";
+        let ran = lab.execute_code(code, &context).await;
+        assert_eq!(ran.expect("it runs").output.stdout, "1048576\n");
+        let (silent, _kept) = tokio::io::simplex(16);
+        let ran = lab
+            .execute_command("echo a", &with(InputSource::new(silent)))
+            .await;
+        assert_eq!(ran.expect("it runs").output.stdout, "a\n");
+        manager.stop().await;
+    });
+}
+
+/// More executions at once than a runtime has threads that may block: files and snapshots of
+/// others still have their turn.
+fn six_hundred(ground: &Ground) {
+    const SESSIONS: usize = 600;
+    let mut settings = config();
+    settings.max_sessions = SESSIONS + 1;
+    settings.allocation_timeout_ms = 60_000;
+    let manager = ground.manager_with(settings);
+    ground.run(async {
+        let other = create(&manager, "other").await;
+        let mut making = tokio::task::JoinSet::new();
+        let permits = std::sync::Arc::new(tokio::sync::Semaphore::new(2));
+        for _ in 0..SESSIONS {
+            let (manager, permits) = (manager.clone(), permits.clone());
+            making.spawn(async move {
+                let _permit = permits.acquire().await.expect("open");
+                manager
+                    .create(Create {
+                        owner: OWNER,
+                        ..Create::default()
+                    })
+                    .await
+            });
+        }
+        let mut running = tokio::task::JoinSet::new();
+        let (started, mut has_started) = tokio::sync::mpsc::channel(SESSIONS);
+        while let Some(made) = making.join_next().await {
+            let session = made.expect("joined").expect("a session");
+            let context = ExecutionContext {
+                output: Some(started.clone()),
+                ..ExecutionContext::default()
+            };
+            running.spawn(async move {
+                let code = "import time; print(1, flush=True); time.sleep(1000)";
+                session.execute_code(code, &context).await
+            });
+        }
+        for _ in 0..SESSIONS {
+            has_started.recv().await.expect("it runs");
+        }
+        // All of them run.
+        let began = Instant::now();
+        other.put_file("/f", vec![7; 1000]).await.expect("written");
+        run(&other, "y = 1").await;
+        other.create_snapshot("s").await.expect("kept");
+        assert!(
+            began.elapsed() < Duration::from_secs(20),
+            "{:?}",
+            began.elapsed()
+        );
+        running.abort_all();
         manager.stop().await;
     });
 }

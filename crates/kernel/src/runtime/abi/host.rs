@@ -1,8 +1,7 @@
 //! `host`: what the host does for the running execution.
 
 use super::Interface;
-use crate::call::{self, CallError};
-use crate::execution::Execution;
+use crate::execution::{self, CallError, Running};
 use crate::files::{FileError, TREE, Tree};
 use crate::runtime::state::Context;
 use alloc::string::{String, ToString};
@@ -46,19 +45,14 @@ pub(super) fn link(interface: &mut Interface<'_>) -> wasmtime::Result<()> {
     interface.func_wrap(
         "call",
         |context: Context<'_>, (name, payload, answer): (String, String, String)| {
-            Ok((ask(context.data().execution, name, &payload, &answer),))
+            Ok((ask(&context.data().execution, name, &payload, &answer),))
         },
     )
 }
 
-fn ask(
-    execution: Execution,
-    name: String,
-    payload: &str,
-    answer: &str,
-) -> Result<(), HostCallError> {
+fn ask(running: &Running, name: String, payload: &str, answer: &str) -> Result<(), HostCallError> {
     let payload = read(payload)?;
-    let bytes = call::ask(execution, name, &payload)?;
+    let bytes = execution::ask(running, name, &payload)?;
     drop(payload);
     write(answer, &bytes)?;
     Ok(())

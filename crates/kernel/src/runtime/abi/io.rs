@@ -1,8 +1,9 @@
 //! `io`: files, poll, the monotonic clock.
 
 use super::{AbiError, Interface, ipc};
+use crate::execution::Running;
 use crate::files::{Kind, NodeId, TREE, Tree};
-use crate::runtime::state::{Context, forget, is_interrupted};
+use crate::runtime::state::{Context, forget};
 use crate::{clock, task};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -83,9 +84,12 @@ pub(super) fn link(interface: &mut Interface<'_>) -> wasmtime::Result<()> {
             Ok((write(context.data_mut().table.get_mut(&file)?, &bytes),))
         },
     )?;
-    interface.func_wrap("poll", |_: Context<'_>, (interests,): (Vec<Interest>,)| {
-        Ok((poll(&interests),))
-    })?;
+    interface.func_wrap(
+        "poll",
+        |context: Context<'_>, (interests,): (Vec<Interest>,)| {
+            Ok((poll(&context.data().execution, &interests),))
+        },
+    )?;
     interface.func_wrap("now", |_: Context<'_>, ()| Ok((clock::monotonic_ns(),)))
 }
 
@@ -139,7 +143,7 @@ fn write(file: &mut File, bytes: &[u8]) -> Result<u32, AbiError> {
     u32::try_from(bytes.len()).map_err(|_| AbiError::Limit)
 }
 
-fn poll(interests: &[Interest]) -> Result<Vec<u32>, AbiError> {
+fn poll(running: &Running, interests: &[Interest]) -> Result<Vec<u32>, AbiError> {
     if interests.len() > MAX_INTERESTS {
         return Err(AbiError::Limit);
     }
@@ -151,9 +155,9 @@ fn poll(interests: &[Interest]) -> Result<Vec<u32>, AbiError> {
         })
         .min();
     task::wait_until(deadline, || {
-        is_interrupted() || interests.iter().any(|interest| interest.is_ready())
+        running.get().is_interrupted() || interests.iter().any(|interest| interest.is_ready())
     });
-    if is_interrupted() {
+    if running.get().is_interrupted() {
         return Err(AbiError::Interrupted);
     }
     Ok((0u32..)

@@ -1,12 +1,11 @@
 //! `log` and `trace`: lines, spans and events, said on the channel.
 
 use super::Interface;
-use crate::channel;
-use crate::clock;
+use crate::execution;
 use crate::local::Local;
 use crate::runtime::state::Context;
 use alloc::string::String;
-use ukernel_abi::message::{GuestMessage, LogLevel, TraceRecord};
+use ukernel_abi::message::{LogLevel, TraceRecord};
 use wasmtime::component::{ComponentType, Lift, Lower};
 
 /// Longest text said in one record, in bytes; more is cut off.
@@ -38,27 +37,17 @@ fn bounded(mut text: String) -> String {
     text
 }
 
-fn trace(record: TraceRecord) {
-    channel::say(&GuestMessage::Trace {
-        at_ns: clock::monotonic_ns(),
-        record,
-    });
-}
-
 pub(super) fn link_log(interface: &mut Interface<'_>) -> wasmtime::Result<()> {
     interface.func_wrap(
         "write",
-        |_: Context<'_>, (level, message): (Level, String)| {
+        |context: Context<'_>, (level, message): (Level, String)| {
             let level = match level {
                 Level::Debug => LogLevel::Debug,
                 Level::Info => LogLevel::Info,
                 Level::Warn => LogLevel::Warn,
                 Level::Error => LogLevel::Error,
             };
-            channel::say(&GuestMessage::Log {
-                level,
-                message: bounded(message),
-            });
+            execution::log(&context.data().execution, level, bounded(message));
             Ok(())
         },
     )
@@ -67,32 +56,34 @@ pub(super) fn link_log(interface: &mut Interface<'_>) -> wasmtime::Result<()> {
 pub(super) fn link_trace(interface: &mut Interface<'_>) -> wasmtime::Result<()> {
     interface.func_wrap(
         "span-begin",
-        |_: Context<'_>, (name, parent): (String, Option<u64>)| {
+        |context: Context<'_>, (name, parent): (String, Option<u64>)| {
             let span = {
                 let mut next = NEXT_SPAN.get();
                 *next += 1;
                 *next - 1
             };
-            trace(TraceRecord::SpanBegin {
+            let record = TraceRecord::SpanBegin {
                 span,
                 parent,
                 name: bounded(name),
-            });
+            };
+            execution::trace(&context.data().execution, record);
             Ok((span,))
         },
     )?;
-    interface.func_wrap("span-end", |_: Context<'_>, (span,): (u64,)| {
-        trace(TraceRecord::SpanEnd { span });
+    interface.func_wrap("span-end", |context: Context<'_>, (span,): (u64,)| {
+        execution::trace(&context.data().execution, TraceRecord::SpanEnd { span });
         Ok(())
     })?;
     interface.func_wrap(
         "event",
-        |_: Context<'_>, (span, name, detail): (Option<u64>, String, String)| {
-            trace(TraceRecord::Event {
+        |context: Context<'_>, (span, name, detail): (Option<u64>, String, String)| {
+            let record = TraceRecord::Event {
                 span,
                 name: bounded(name),
                 detail: bounded(detail),
-            });
+            };
+            execution::trace(&context.data().execution, record);
             Ok(())
         },
     )

@@ -1,18 +1,18 @@
 //! `task`: yield, sleep, spawn, join, interrupts.
 
 use super::{AbiError, Interface};
-use crate::execution::Execution;
+use crate::execution::{self, Running};
 use crate::local::Local;
 use crate::runtime::engine::Loaded;
 use crate::runtime::instance::{Instance, RunError};
-use crate::runtime::state::{Context, is_interrupted, take_interrupt};
-use crate::{channel, clock, files, task};
+use crate::runtime::state::Context;
+use crate::{clock, files, task};
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use ukernel_abi::message::{GuestMessage, LogLevel, Mode, Outcome};
+use ukernel_abi::message::{Exec, LogLevel, Outcome};
 
 /// Most tasks a workload may ever have started in one VM.
 const MAX_SPAWNED: usize = 8;
@@ -58,9 +58,10 @@ pub(super) fn link(interface: &mut Interface<'_>) -> wasmtime::Result<()> {
         task::yield_now();
         Ok(())
     })?;
-    interface.func_wrap("sleep", |_: Context<'_>, (duration,): (u64,)| {
+    interface.func_wrap("sleep", |context: Context<'_>, (duration,): (u64,)| {
         let deadline = clock::monotonic_ns().saturating_add(duration);
-        let interrupted = task::wait_until(Some(deadline), is_interrupted);
+        let running = &context.data().execution;
+        let interrupted = task::wait_until(Some(deadline), || running.get().is_interrupted());
         Ok((if interrupted {
             Err(AbiError::Interrupted)
         } else {
@@ -70,18 +71,24 @@ pub(super) fn link(interface: &mut Interface<'_>) -> wasmtime::Result<()> {
     interface.func_wrap(
         "spawn",
         |context: Context<'_>, (path, args): (String, Vec<String>)| {
-            Ok((spawn(context.data().execution, path, args),))
+            Ok((spawn(context.data().execution.clone(), path, args),))
         },
     )?;
-    interface.func_wrap("join", |_: Context<'_>, (id,): (u32,)| Ok((join(id),)))?;
-    interface.func_wrap("take-interrupt", |_: Context<'_>, ()| {
-        // A program reached from outside has not let the host's word in yet.
-        task::yield_now();
-        Ok((take_interrupt(),))
-    })
+    interface.func_wrap("join", |context: Context<'_>, (id,): (u32,)| {
+        Ok((join(&context.data().execution, id),))
+    })?;
+    interface.func_wrap(
+        "take-interrupt",
+        |context: Context<'_>, (is_reached,): (bool,)| {
+            // A program reached from outside has not let the host's message in yet.
+            task::yield_now();
+            let running = context.data().execution.clone();
+            Ok((execution::take_interrupt(&running, is_reached),))
+        },
+    )
 }
 
-fn spawn(execution: Execution, path: String, args: Vec<String>) -> Result<u32, AbiError> {
+fn spawn(running: Running, path: String, args: Vec<String>) -> Result<u32, AbiError> {
     let source = {
         let tree = files::TREE.get();
         let node = tree.find(files::Tree::ROOT, &path, true)?;
@@ -97,7 +104,7 @@ fn spawn(execution: Execution, path: String, args: Vec<String>) -> Result<u32, A
         (loaded, spawned.exits.len() - 1)
     };
     let body = move || {
-        let code = run(&loaded, execution, path, source, args);
+        let code = run(&loaded, &running, path, source, args);
         SPAWNED.get().exits[id] = Some(code);
         task::wake_all();
     };
@@ -113,37 +120,42 @@ fn spawn(execution: Execution, path: String, args: Vec<String>) -> Result<u32, A
 
 fn run(
     loaded: &Loaded,
-    execution: Execution,
+    running: &Running,
     path: String,
     source: Vec<u8>,
     args: Vec<String>,
 ) -> i32 {
+    let exec = Exec {
+        args,
+        ..Exec::program(path, source)
+    };
     let ran = Instance::new(loaded)
         .map_err(RunError::from)
         .and_then(|mut instance| {
             instance.resume()?;
-            instance.exec(execution, path, source, args, Mode::Program)
+            instance.exec(running, exec)
         });
     match ran {
         Ok(Outcome::Exited { code, .. }) | Err(RunError::Exited(code)) => code,
-        Ok(Outcome::Exception { .. } | Outcome::Interrupted) => FAILED,
+        Ok(Outcome::Exception { .. } | Outcome::Interrupted | Outcome::Refused(_)) => FAILED,
         Ok(Outcome::Trapped { reason }) | Err(RunError::Trapped(reason)) => {
-            channel::say(&GuestMessage::Log {
-                level: LogLevel::Error,
-                message: format!("a task trapped: {reason}"),
-            });
+            execution::log(
+                running,
+                LogLevel::Error,
+                format!("a task trapped: {reason}"),
+            );
             TRAPPED
         }
     }
 }
 
-fn join(id: u32) -> Result<i32, AbiError> {
+fn join(running: &Running, id: u32) -> Result<i32, AbiError> {
     let mut exit = None;
     let mut known = true;
     let ended = || match SPAWNED.get().exits.get(id as usize) {
         Some(code) => {
             exit = *code;
-            code.is_some() || is_interrupted()
+            code.is_some() || running.get().is_interrupted()
         }
         None => {
             known = false;

@@ -41,7 +41,7 @@ pub(super) fn link(wasi: &mut Wasi<'_>) -> wasmtime::Result<()> {
 
     wasi.interface("cli/stdin")?
         .func_wrap("get-stdin", |mut context: Context<'_>, ()| {
-            Ok((context.data_mut().table.push(InputStream::Empty)?,))
+            Ok((context.data_mut().table.push(InputStream::Standard)?,))
         })?;
     wasi.interface("cli/stdout")?
         .func_wrap("get-stdout", |mut context: Context<'_>, ()| {

@@ -1,10 +1,10 @@
 //! `wasi:io/poll` and `wasi:io/error`.
 
 use super::Wasi;
-use crate::clock;
+use crate::execution::{self, Running};
 use crate::runtime::interrupt;
-use crate::runtime::state::{Context, forget, is_interrupted};
-use crate::task;
+use crate::runtime::state::{Context, forget};
+use crate::{clock, task};
 use alloc::string::String;
 use alloc::vec::Vec;
 use wasmtime::component::{Resource, ResourceType};
@@ -16,13 +16,16 @@ pub(super) enum Pollable {
     Ready,
     /// A moment of the monotonic clock, nanoseconds.
     Deadline(u64),
+    /// Standard input: bytes, or its end.
+    Input,
 }
 
 impl Pollable {
-    fn is_ready(self) -> bool {
+    fn is_ready(self, running: &Running) -> bool {
         match self {
             Self::Ready => true,
             Self::Deadline(at) => clock::monotonic_ns() >= at,
+            Self::Input => running.get().input.is_ready(),
         }
     }
 }
@@ -32,18 +35,22 @@ pub(super) struct IoError(pub(super) String);
 
 /// Waits until one of `pollables` is ready, or the execution is interrupted. A call of WASI
 /// has no word for that: the runtime sees its sleep end early, and finds a signal tripped.
-fn wait(pollables: &[Pollable]) {
+fn wait(running: &Running, pollables: &[Pollable]) {
+    if pollables.iter().any(|one| matches!(one, Pollable::Input)) {
+        execution::want_input(running);
+    }
     let deadline = pollables
         .iter()
         .filter_map(|pollable| match pollable {
             Pollable::Deadline(at) => Some(*at),
-            Pollable::Ready => None,
+            Pollable::Ready | Pollable::Input => None,
         })
         .min();
     task::wait_until(deadline, || {
-        is_interrupted() || pollables.iter().any(|pollable| pollable.is_ready())
+        running.get().is_interrupted()
+            || pollables.iter().any(|pollable| pollable.is_ready(running))
     });
-    if is_interrupted() {
+    if running.get().is_interrupted() {
         interrupt::trip();
     }
 }
@@ -58,13 +65,15 @@ pub(super) fn link(wasi: &mut Wasi<'_>) -> wasmtime::Result<()> {
     poll.func_wrap(
         "[method]pollable.ready",
         |context: Context<'_>, (pollable,): (Resource<Pollable>,)| {
-            Ok((context.data().table.get(&pollable)?.is_ready(),))
+            let state = context.data();
+            Ok((state.table.get(&pollable)?.is_ready(&state.execution),))
         },
     )?;
     poll.func_wrap(
         "[method]pollable.block",
         |context: Context<'_>, (pollable,): (Resource<Pollable>,)| {
-            wait(&[*context.data().table.get(&pollable)?]);
+            let state = context.data();
+            wait(&state.execution, &[*state.table.get(&pollable)?]);
             Ok(())
         },
     )?;
@@ -75,11 +84,12 @@ pub(super) fn link(wasi: &mut Wasi<'_>) -> wasmtime::Result<()> {
                 .iter()
                 .map(|handle| context.data().table.get(handle).copied())
                 .collect::<Result<Vec<_>, _>>()?;
-            wait(&pollables);
-            let interrupted = is_interrupted();
+            let running = &context.data().execution;
+            wait(running, &pollables);
+            let interrupted = running.get().is_interrupted();
             let ready: Vec<u32> = (0u32..)
                 .zip(&pollables)
-                .filter(|(_, pollable)| interrupted || pollable.is_ready())
+                .filter(|(_, pollable)| interrupted || pollable.is_ready(running))
                 .map(|(index, _)| index)
                 .collect();
             Ok((ready,))

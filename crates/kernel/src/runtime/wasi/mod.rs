@@ -1,6 +1,6 @@
 //! WASI 0.2, as much of it as language runtimes need, above the kernel's own modules.
 //!
-//! Sockets are refused, standard input is at its end, the environment is fixed, and what a
+//! Sockets are refused, the environment is fixed, and what a
 //! runtime names but never calls traps if it is called after all.
 
 mod cli;

@@ -3,9 +3,10 @@
 
 use super::Wasi;
 use super::io::{IoError, Pollable};
+use crate::execution::{self, Read};
 use crate::files::{FileError, NodeId, TREE};
+use crate::runtime::interrupt;
 use crate::runtime::state::{Context, forget};
-use crate::{output, service};
 use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -17,8 +18,8 @@ const MAX_BYTES: u64 = 256 << 10;
 
 /// `wasi:io/streams.input-stream`.
 pub(super) enum InputStream {
-    /// At its end.
-    Empty,
+    /// Standard input of the execution.
+    Standard,
     /// A file, and where in it.
     File(NodeId, u64),
 }
@@ -53,12 +54,45 @@ fn failed<T>(context: &mut Context<'_>, error: FileError) -> StreamResult<T> {
     Ok((Err(StreamError::Failed(error)),))
 }
 
-fn read(
+/// Reads what is there, without waiting.
+fn read(context: Context<'_>, arguments: (Resource<InputStream>, u64)) -> StreamResult<Vec<u8>> {
+    read_from(context, arguments, false)
+}
+
+/// Reads, waiting for standard input.
+fn blocking_read(
+    context: Context<'_>,
+    arguments: (Resource<InputStream>, u64),
+) -> StreamResult<Vec<u8>> {
+    read_from(context, arguments, true)
+}
+
+fn read_from(
     mut context: Context<'_>,
     (stream, length): (Resource<InputStream>, u64),
+    waits: bool,
 ) -> StreamResult<Vec<u8>> {
+    let running = context.data().execution.clone();
     let bytes = match context.data_mut().table.get_mut(&stream)? {
-        InputStream::Empty => return Ok((Err(StreamError::Closed),)),
+        InputStream::Standard => {
+            let most = length.min(MAX_BYTES) as usize;
+            let read = if waits {
+                execution::read_input(&running, most)
+            } else {
+                execution::want_input(&running);
+                running.get().input.read(most)
+            };
+            return Ok((match read {
+                Read::Bytes(bytes) => Ok(bytes),
+                Read::End => Err(StreamError::Closed),
+                // The runtime finds a signal tripped and nothing read.
+                Read::Wait if waits || running.get().is_interrupted() => {
+                    interrupt::trip();
+                    Err(StreamError::Closed)
+                }
+                Read::Wait => Ok(Vec::new()),
+            },));
+        }
         InputStream::File(node, offset) => {
             let bytes = TREE
                 .get()
@@ -80,10 +114,10 @@ fn write(
     mut context: Context<'_>,
     (stream, bytes): (Resource<OutputStream>, Vec<u8>),
 ) -> StreamResult<()> {
-    let execution = context.data().execution;
+    let running = context.data().execution.clone();
     let written = match context.data_mut().table.get_mut(&stream)? {
         OutputStream::Standard(which) => {
-            output::print(execution, *which, &bytes);
+            execution::print(&running, *which, &bytes);
             Ok(())
         }
         OutputStream::File(node, offset) => {
@@ -99,7 +133,7 @@ fn write(
                 .and_then(|status| tree.write(*node, status.bytes, &bytes))
         }
     };
-    service::report_growth();
+    execution::report_growth(&running);
     match written {
         Ok(()) => Ok((Ok(()),)),
         Err(error) => failed(&mut context, error),
@@ -141,11 +175,16 @@ pub(super) fn link(wasi: &mut Wasi<'_>) -> wasmtime::Result<()> {
         },
     )?;
     streams.func_wrap("[method]input-stream.read", read)?;
-    streams.func_wrap("[method]input-stream.blocking-read", read)?;
+    streams.func_wrap("[method]input-stream.blocking-read", blocking_read)?;
     streams.func_wrap(
         "[method]input-stream.subscribe",
-        |mut context: Context<'_>, (_,): (Resource<InputStream>,)| {
-            Ok((context.data_mut().table.push(Pollable::Ready)?,))
+        |mut context: Context<'_>, (stream,): (Resource<InputStream>,)| {
+            let table = &mut context.data_mut().table;
+            let pollable = match table.get(&stream)? {
+                InputStream::Standard => Pollable::Input,
+                InputStream::File(..) => Pollable::Ready,
+            };
+            Ok((table.push(pollable)?,))
         },
     )?;
     streams.func_wrap(

@@ -1,8 +1,13 @@
 //! The file tree against a plain model: a map from paths to contents.
 
-use crate::files::{FileError, Kind, Tree};
+use super::{FileError, Kind, Tree};
+use crate::surroundings::Calm;
 use proptest::prelude::*;
+use std::borrow::ToOwned;
 use std::collections::BTreeMap;
+use std::string::String;
+use std::vec::Vec;
+use std::{format, vec};
 
 const QUOTA_BYTES: u64 = 1 << 20;
 
@@ -73,7 +78,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn tree() -> Tree {
-    let mut tree = Tree::empty();
+    let mut tree = Tree::empty(&Calm);
     tree.format(QUOTA_BYTES);
     tree
 }

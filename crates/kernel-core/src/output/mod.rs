@@ -7,8 +7,11 @@
 //! ```
 //! A program never hears of any of it: printing does not fail.
 
+#[cfg(test)]
+mod model;
+
 use crate::files::{BLOCK_BYTES, FileError, NodeId, Tree};
-use crate::mem;
+use crate::surroundings::{Surroundings, sparing};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -24,7 +27,7 @@ const KEPT_STEP_BYTES: usize = 64 << 10;
 const NAMES: u32 = 8;
 
 /// The output of one execution.
-pub(crate) struct Output {
+pub struct Output {
     execution: u32,
     /// Bytes of each stream that are sent; `None`: all.
     inline_bytes: Option<u64>,
@@ -56,7 +59,10 @@ enum State {
 }
 
 impl Output {
-    pub(crate) fn new(execution: u32, inline_output_bytes: u64) -> Self {
+    /// The output of the execution the host calls `execution`, of which so many bytes of each
+    /// stream are sent.
+    #[must_use]
+    pub fn new(execution: u32, inline_output_bytes: u64) -> Self {
         let is_bounded = inline_output_bytes != u64::MAX;
         Self {
             execution,
@@ -68,7 +74,7 @@ impl Output {
 
     /// Takes note of what the program wrote to `stream`; how many of its first bytes are to
     /// be sent.
-    pub(crate) fn write(&mut self, tree: &mut Tree, stream: Stream, bytes: &[u8]) -> usize {
+    pub fn write(&mut self, tree: &mut Tree, stream: Stream, bytes: &[u8]) -> usize {
         let Some(limit) = self.inline_bytes else {
             return bytes.len();
         };
@@ -80,7 +86,7 @@ impl Output {
     }
 
     /// The streams that wrote more than was sent. Lets go of their files.
-    pub(crate) fn finish(self, tree: &mut Tree) -> Vec<SpilledOutput> {
+    pub fn finish(self, tree: &mut Tree) -> Vec<SpilledOutput> {
         [self.stdout, self.stderr]
             .into_iter()
             .filter_map(|spool| spool.finish(tree, self.inline_bytes))
@@ -103,7 +109,7 @@ impl Spool {
         let sent = match &mut self.state {
             State::Inline(kept) => {
                 let sent = room.min(bytes.len());
-                if !keep(kept, &bytes[..sent]) {
+                if !keep(kept, &bytes[..sent], tree.surroundings) {
                     // Without its beginning the file would not be the stream.
                     self.state = State::Lost {
                         path: path(execution, self.stream, 0),
@@ -181,10 +187,10 @@ impl State {
 }
 
 /// Keeps `bytes`; whether there was memory for it.
-fn keep(kept: &mut Vec<u8>, bytes: &[u8]) -> bool {
+fn keep(kept: &mut Vec<u8>, bytes: &[u8], surroundings: &dyn Surroundings) -> bool {
     if kept.capacity() - kept.len() < bytes.len() {
         let step = bytes.len().max(KEPT_STEP_BYTES);
-        if mem::sparing(|| kept.try_reserve_exact(step)).is_err() {
+        if sparing(surroundings, || kept.try_reserve_exact(step)).is_err() {
             return false;
         }
     }

@@ -1,12 +1,14 @@
 //! Output against a plain model: what was sent and what is in the file is what was written.
 
+use super::Output;
 use crate::files::Tree;
-use crate::spool::Output;
+use crate::surroundings::Calm;
 use proptest::prelude::*;
+use std::vec::Vec;
 use ukernel_abi::message::{SpilledOutput, Stream};
 
 fn tree(quota: u64) -> Tree {
-    let mut tree = Tree::empty();
+    let mut tree = Tree::empty(&Calm);
     tree.format(quota);
     tree
 }

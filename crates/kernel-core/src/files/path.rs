@@ -19,7 +19,7 @@ enum Target {
 
 impl Tree {
     /// The node at `path`; its last part's symbolic link is followed if `follow`.
-    pub(crate) fn find(&self, from: NodeId, path: &str, follow: bool) -> Result<NodeId, FileError> {
+    pub fn find(&self, from: NodeId, path: &str, follow: bool) -> Result<NodeId, FileError> {
         match self.walk(from, path, follow)? {
             Target::Node(node) => Ok(node),
             Target::Place(place) => self

@@ -1,7 +1,8 @@
 //! The command line: what VMMs write is understood, anything else is decided.
 
-use crate::cmdline::{is_embedded, tsc_khz, vsock};
+use super::{is_embedded, tsc_khz, vsock};
 use proptest::prelude::*;
+use std::format;
 use ukernel_abi::layout::{GUEST_CID, MAX_MEMORY_MIB, VSOCK_MMIO_BASE};
 
 #[test]

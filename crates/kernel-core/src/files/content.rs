@@ -2,13 +2,13 @@
 
 use super::FileError;
 use super::quota::Quota;
-use crate::mem;
+use crate::surroundings::{Surroundings, sparing};
 use alloc::boxed::Box;
 use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
 
 /// Size of a block, in bytes.
-pub(crate) const BLOCK_BYTES: usize = 16 << 10;
+pub const BLOCK_BYTES: usize = 16 << 10;
 
 /// Largest read that may use the kernel's own reserve, so that files can be read (and then
 /// removed) when memory is full.
@@ -27,12 +27,18 @@ impl Content {
     }
 
     /// Copies from `offset` on; fewer bytes than asked for at the end.
-    pub(super) fn read(&self, offset: u64, max_bytes: usize) -> Result<Vec<u8>, FileError> {
+    pub(super) fn read(
+        &self,
+        offset: u64,
+        max_bytes: usize,
+        surroundings: &dyn Surroundings,
+    ) -> Result<Vec<u8>, FileError> {
         let rest = self.length.saturating_sub(offset);
         let length = usize::try_from(rest).unwrap_or(usize::MAX).min(max_bytes);
         let mut bytes = Vec::new();
         if length > SMALL_READ_BYTES {
-            mem::sparing(|| bytes.try_reserve_exact(length)).map_err(|_| FileError::Quota)?;
+            sparing(surroundings, || bytes.try_reserve_exact(length))
+                .map_err(|_| FileError::Quota)?;
         } else {
             bytes.reserve_exact(length);
         }
@@ -54,6 +60,7 @@ impl Content {
         offset: u64,
         bytes: &[u8],
         quota: &mut Quota,
+        surroundings: &dyn Surroundings,
     ) -> Result<(), FileError> {
         if bytes.is_empty() {
             return Ok(());
@@ -69,9 +76,11 @@ impl Content {
             .count();
         let cost = (missing * BLOCK_BYTES) as u64;
         quota.take(cost)?;
-        let mut fresh = self.prepare(last + 1, missing).inspect_err(|_| {
-            quota.give_back(cost);
-        })?;
+        let mut fresh = self
+            .prepare(last + 1, missing, surroundings)
+            .inspect_err(|_| {
+                quota.give_back(cost);
+            })?;
         for block in &mut self.blocks[first..=last] {
             if block.is_none() {
                 *block = fresh.pop();
@@ -93,10 +102,15 @@ impl Content {
 
     /// Makes the table of blocks at least `length` long and gives `missing` blocks for it;
     /// nothing has changed for the program if there is no memory.
-    fn prepare(&mut self, length: usize, missing: usize) -> Result<Vec<Box<[u8]>>, FileError> {
+    fn prepare(
+        &mut self,
+        length: usize,
+        missing: usize,
+        surroundings: &dyn Surroundings,
+    ) -> Result<Vec<Box<[u8]>>, FileError> {
         let more = length.saturating_sub(self.blocks.len());
         let mut fresh = Vec::new();
-        let allocated = mem::sparing(|| {
+        let allocated = sparing(surroundings, || {
             self.blocks.try_reserve(more)?;
             fresh.try_reserve_exact(missing)?;
             for _ in 0..missing {

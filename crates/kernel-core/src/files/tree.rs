@@ -3,7 +3,7 @@
 use super::FileError;
 use super::content::Content;
 use super::quota::Quota;
-use crate::{clock, mem};
+use crate::surroundings::{Surroundings, sparing};
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -18,33 +18,39 @@ const NAME_ROOM_BYTES: usize = 2048;
 
 /// Names a node. Numbers of removed nodes are used again only when nothing has them open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct NodeId(pub(super) usize);
+pub struct NodeId(pub(super) usize);
 
 impl NodeId {
     /// The number, for inode fields.
-    pub(crate) fn number(self) -> u64 {
+    pub fn number(self) -> u64 {
         self.0 as u64
     }
 }
 
 /// What a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// A file.
     File,
+    /// A folder.
     Directory,
+    /// A symbolic link.
     Link,
 }
 
 /// What is known about a node.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Status {
-    pub(crate) kind: Kind,
-    pub(crate) bytes: u64,
-    pub(crate) names: u64,
-    /// Wall clock, nanoseconds.
-    pub(crate) accessed_ns: u64,
-    /// Wall clock, nanoseconds.
-    pub(crate) modified_ns: u64,
+pub struct Status {
+    /// What it is.
+    pub kind: Kind,
+    /// Length of a file, in bytes.
+    pub bytes: u64,
+    /// Names it has.
+    pub names: u64,
+    /// When it was last read, nanoseconds since 1970-01-01 UTC.
+    pub accessed_ns: u64,
+    /// When it was last changed, nanoseconds since 1970-01-01 UTC.
+    pub modified_ns: u64,
 }
 
 enum Body {
@@ -65,19 +71,21 @@ struct Node {
 }
 
 /// The whole tree.
-pub(crate) struct Tree {
+pub struct Tree {
     nodes: Vec<Option<Node>>,
     free: Vec<usize>,
     quota: Quota,
+    pub(crate) surroundings: &'static dyn Surroundings,
 }
 
 impl Tree {
     /// The root folder.
-    pub(crate) const ROOT: NodeId = NodeId(0);
+    pub const ROOT: NodeId = NodeId(0);
 
     /// A tree without a root: [`Self::format`] makes it one.
-    pub(crate) const fn empty() -> Self {
+    pub const fn empty(surroundings: &'static dyn Surroundings) -> Self {
         Self {
+            surroundings,
             nodes: Vec::new(),
             free: Vec::new(),
             quota: Quota::new(0),
@@ -85,13 +93,15 @@ impl Tree {
     }
 
     /// Makes the root and the folders every program expects.
-    pub(crate) fn format(&mut self, quota_bytes: u64) {
+    pub fn format(&mut self, quota_bytes: u64) {
         self.quota = Quota::new(quota_bytes);
         self.nodes.clear();
-        self.nodes.push(Some(Node::new(Body::Directory {
+        let root = Body::Directory {
             entries: BTreeMap::new(),
             parent: Self::ROOT,
-        })));
+        };
+        let now = self.surroundings.wall_ns();
+        self.nodes.push(Some(Node::new(root, now)));
         for folder in ["tmp", "home"] {
             // A fresh tree with a quota has room for two folders.
             let _ = self.make_folder(Self::ROOT, folder);
@@ -100,23 +110,23 @@ impl Tree {
 
     /// Bytes of the quota in use.
     #[cfg(test)]
-    pub(crate) fn used_bytes(&self) -> u64 {
+    pub fn used_bytes(&self) -> u64 {
         self.quota.used()
     }
 
     /// The quota of the moment.
     #[cfg(test)]
-    pub(crate) fn quota_bytes(&self) -> u64 {
+    pub fn quota_bytes(&self) -> u64 {
         self.quota.limit()
     }
 
     /// What the tree may hold from now on, in bytes: `quota`, doubling up to `max`.
-    pub(crate) fn set_quota(&mut self, quota: u64, max: u64) {
+    pub fn set_quota(&mut self, quota: u64, max: u64) {
         self.quota.set(quota, max);
     }
 
     /// The quotas it has doubled to since this was last asked, in bytes.
-    pub(crate) fn take_grown(&mut self) -> Vec<u64> {
+    pub fn take_grown(&mut self) -> Vec<u64> {
         self.quota.take_grown()
     }
 
@@ -142,8 +152,9 @@ impl Tree {
     }
 
     fn entries_mut(&mut self, id: NodeId) -> Result<&mut BTreeMap<String, NodeId>, FileError> {
+        let now = self.surroundings.wall_ns();
         let node = self.node_mut(id)?;
-        node.modified_ns = clock::wall_ns();
+        node.modified_ns = now;
         match &mut node.body {
             Body::Directory { entries, .. } => Ok(entries),
             _ => Err(FileError::NotDirectory),
@@ -173,9 +184,10 @@ impl Tree {
             return Err(FileError::Exists);
         }
         let more = usize::from(self.free.is_empty());
-        mem::sparing(|| self.nodes.try_reserve(more)).map_err(|_| FileError::Quota)?;
+        sparing(self.surroundings, || self.nodes.try_reserve(more))
+            .map_err(|_| FileError::Quota)?;
         self.pay_for_name()?;
-        let node = Some(Node::new(body));
+        let node = Some(Node::new(body, self.surroundings.wall_ns()));
         let id = match self.free.pop() {
             Some(at) => {
                 self.nodes[at] = node;
@@ -193,13 +205,15 @@ impl Tree {
     /// Makes sure of the memory a name needs, and counts it.
     fn pay_for_name(&mut self) -> Result<(), FileError> {
         let mut room: Vec<u8> = Vec::new();
-        let there = mem::sparing(|| room.try_reserve_exact(NAME_ROOM_BYTES + MAX_PATH_BYTES));
+        let there = sparing(self.surroundings, || {
+            room.try_reserve_exact(NAME_ROOM_BYTES + MAX_PATH_BYTES)
+        });
         there.map_err(|_| FileError::Quota)?;
         self.quota.take(NODE_BYTES)
     }
 
     /// Makes an empty file; the one there is if there is one and it may be.
-    pub(crate) fn make_file(
+    pub fn make_file(
         &mut self,
         from: NodeId,
         path: &str,
@@ -217,7 +231,7 @@ impl Tree {
     }
 
     /// Makes a folder.
-    pub(crate) fn make_folder(&mut self, from: NodeId, path: &str) -> Result<NodeId, FileError> {
+    pub fn make_folder(&mut self, from: NodeId, path: &str) -> Result<NodeId, FileError> {
         let place = self.place(from, path, false)?;
         let body = Body::Directory {
             entries: BTreeMap::new(),
@@ -227,7 +241,7 @@ impl Tree {
     }
 
     /// Makes the folders above the last part of `path`, as far as they are missing.
-    pub(crate) fn make_folders_above(&mut self, path: &str) -> Result<(), FileError> {
+    pub fn make_folders_above(&mut self, path: &str) -> Result<(), FileError> {
         for (at, _) in path.match_indices('/').filter(|(at, _)| *at > 0) {
             match self.make_folder(Self::ROOT, &path[..at]) {
                 Ok(_) | Err(FileError::Exists) => {}
@@ -238,24 +252,14 @@ impl Tree {
     }
 
     /// Makes a symbolic link to `target`, which need not exist.
-    pub(crate) fn make_link(
-        &mut self,
-        from: NodeId,
-        path: &str,
-        target: &str,
-    ) -> Result<(), FileError> {
+    pub fn make_link(&mut self, from: NodeId, path: &str, target: &str) -> Result<(), FileError> {
         let place = self.place(from, path, false)?;
         self.add(place.folder, &place.name, Body::Link(target.to_string()))
             .map(|_| ())
     }
 
     /// Gives a file a second name.
-    pub(crate) fn add_name(
-        &mut self,
-        node: NodeId,
-        from: NodeId,
-        path: &str,
-    ) -> Result<(), FileError> {
+    pub fn add_name(&mut self, node: NodeId, from: NodeId, path: &str) -> Result<(), FileError> {
         if self.status(node)?.kind == Kind::Directory {
             return Err(FileError::IsDirectory);
         }
@@ -270,7 +274,7 @@ impl Tree {
     }
 
     /// Removes a file's name.
-    pub(crate) fn unlink(&mut self, from: NodeId, path: &str) -> Result<(), FileError> {
+    pub fn unlink(&mut self, from: NodeId, path: &str) -> Result<(), FileError> {
         let place = self.place(from, path, false)?;
         let node = self
             .child(place.folder, &place.name)?
@@ -283,7 +287,7 @@ impl Tree {
     }
 
     /// Removes an empty folder.
-    pub(crate) fn remove_folder(&mut self, from: NodeId, path: &str) -> Result<(), FileError> {
+    pub fn remove_folder(&mut self, from: NodeId, path: &str) -> Result<(), FileError> {
         let place = self
             .place(from, path, false)
             .map_err(|_| FileError::Invalid)?;
@@ -298,7 +302,7 @@ impl Tree {
     }
 
     /// Gives what `old` names the name `new`, in place of what was there (rename(2)).
-    pub(crate) fn rename(
+    pub fn rename(
         &mut self,
         old_from: NodeId,
         old: &str,
@@ -354,13 +358,13 @@ impl Tree {
     }
 
     /// Keeps a node alive until [`Self::close`].
-    pub(crate) fn open(&mut self, node: NodeId) -> Result<(), FileError> {
+    pub fn open(&mut self, node: NodeId) -> Result<(), FileError> {
         self.node_mut(node)?.opens += 1;
         Ok(())
     }
 
     /// Lets go of a node.
-    pub(crate) fn close(&mut self, node: NodeId) {
+    pub fn close(&mut self, node: NodeId) {
         if let Ok(found) = self.node_mut(node) {
             found.opens = found.opens.saturating_sub(1);
             self.collect(node);
@@ -392,7 +396,7 @@ impl Tree {
     }
 
     /// What is known about a node.
-    pub(crate) fn status(&self, id: NodeId) -> Result<Status, FileError> {
+    pub fn status(&self, id: NodeId) -> Result<Status, FileError> {
         let node = self.node(id)?;
         let (kind, bytes) = match &node.body {
             Body::File(content) => (Kind::File, content.length()),
@@ -409,7 +413,7 @@ impl Tree {
     }
 
     /// Sets the times that are given.
-    pub(crate) fn set_times(
+    pub fn set_times(
         &mut self,
         id: NodeId,
         accessed_ns: Option<u64>,
@@ -422,7 +426,7 @@ impl Tree {
     }
 
     /// Names and nodes in a folder, in order of the names.
-    pub(crate) fn list(&self, folder: NodeId) -> Result<Vec<(String, NodeId)>, FileError> {
+    pub fn list(&self, folder: NodeId) -> Result<Vec<(String, NodeId)>, FileError> {
         Ok(self
             .entries(folder)?
             .iter()
@@ -431,33 +435,31 @@ impl Tree {
     }
 
     /// Where a symbolic link points.
-    pub(crate) fn read_link(&self, node: NodeId) -> Result<String, FileError> {
+    pub fn read_link(&self, node: NodeId) -> Result<String, FileError> {
         self.link_target(node)
             .map(ToString::to_string)
             .ok_or(FileError::Invalid)
     }
 
     /// Reads a file from `offset` on; fewer bytes than asked for at its end.
-    pub(crate) fn read(
-        &self,
-        id: NodeId,
-        offset: u64,
-        max_bytes: usize,
-    ) -> Result<Vec<u8>, FileError> {
+    pub fn read(&self, id: NodeId, offset: u64, max_bytes: usize) -> Result<Vec<u8>, FileError> {
         match &self.node(id)?.body {
-            Body::File(content) => content.read(offset, max_bytes),
+            Body::File(content) => content.read(offset, max_bytes, self.surroundings),
             Body::Directory { .. } => Err(FileError::IsDirectory),
             Body::Link(_) => Err(FileError::Invalid),
         }
     }
 
     /// Writes to a file, all or nothing.
-    pub(crate) fn write(&mut self, id: NodeId, offset: u64, bytes: &[u8]) -> Result<(), FileError> {
-        self.change(id, |content, quota| content.write(offset, bytes, quota))
+    pub fn write(&mut self, id: NodeId, offset: u64, bytes: &[u8]) -> Result<(), FileError> {
+        let surroundings = self.surroundings;
+        self.change(id, |content, quota| {
+            content.write(offset, bytes, quota, surroundings)
+        })
     }
 
     /// Cuts a file off or extends it with zeros.
-    pub(crate) fn resize(&mut self, id: NodeId, length: u64) -> Result<(), FileError> {
+    pub fn resize(&mut self, id: NodeId, length: u64) -> Result<(), FileError> {
         self.change(id, |content, quota| content.resize(length, quota))
     }
 
@@ -466,12 +468,13 @@ impl Tree {
         id: NodeId,
         change: impl FnOnce(&mut Content, &mut Quota) -> Result<(), FileError>,
     ) -> Result<(), FileError> {
+        let now = self.surroundings.wall_ns();
         let node = self
             .nodes
             .get_mut(id.0)
             .and_then(Option::as_mut)
             .ok_or(FileError::NotFound)?;
-        node.modified_ns = clock::wall_ns();
+        node.modified_ns = now;
         match &mut node.body {
             Body::File(content) => change(content, &mut self.quota),
             Body::Directory { .. } => Err(FileError::IsDirectory),
@@ -481,8 +484,7 @@ impl Tree {
 }
 
 impl Node {
-    fn new(body: Body) -> Self {
-        let now = clock::wall_ns();
+    fn new(body: Body, now: u64) -> Self {
         Self {
             body,
             names: 1,

@@ -1,12 +1,18 @@
 //! The command line: words in the manner of Linux.
 
+#[cfg(test)]
+mod tests;
+
 use ukernel_abi::layout;
 
 /// A virtio-mmio device as the command line names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct VirtioMmio {
+pub struct VirtioMmio {
+    /// Physical address of its registers.
     pub base: u64,
+    /// Length of its registers, in bytes.
     pub bytes: u64,
+    /// Number of its interrupt line.
     pub interrupt: u32,
 }
 
@@ -19,19 +25,22 @@ fn value<'a>(cmdline: &'a str, key: &str) -> Option<&'a str> {
 }
 
 /// Whether the embedded VMM's ports exist.
-pub(super) fn is_embedded(cmdline: &str) -> bool {
+#[must_use]
+pub fn is_embedded(cmdline: &str) -> bool {
     words(cmdline).any(|word| word == layout::CMDLINE_EMBEDDED)
 }
 
 /// Frequency of the time-stamp counter, if it is said and can be.
-pub(super) fn tsc_khz(cmdline: &str) -> Option<u64> {
+#[must_use]
+pub fn tsc_khz(cmdline: &str) -> Option<u64> {
     value(cmdline, layout::CMDLINE_TSC_KHZ)
         .and_then(|khz| khz.parse().ok())
         .filter(|khz| (100_000..100_000_000).contains(khz))
 }
 
 /// The first virtio-mmio device, if it can be one.
-pub(super) fn vsock(cmdline: &str) -> Option<VirtioMmio> {
+#[must_use]
+pub fn vsock(cmdline: &str) -> Option<VirtioMmio> {
     value(cmdline, layout::CMDLINE_VIRTIO_MMIO).and_then(virtio_mmio)
 }
 

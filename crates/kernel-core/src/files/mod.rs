@@ -7,17 +7,14 @@
 //! the root and at most [`MAX_LINKS`] symbolic links followed.
 
 mod content;
+#[cfg(test)]
+mod model;
 mod path;
 mod quota;
 mod tree;
 
-pub(crate) use content::BLOCK_BYTES;
-pub(crate) use tree::{Kind, NodeId, Status, Tree};
-
-use crate::local::Local;
-
-/// The tree of this VM.
-pub(crate) static TREE: Local<Tree> = Local::new(Tree::empty());
+pub use content::BLOCK_BYTES;
+pub use tree::{Kind, NodeId, Status, Tree};
 
 /// Symbolic links followed in one path.
 const MAX_LINKS: u32 = 16;
@@ -27,14 +24,23 @@ const MAX_NAME_BYTES: usize = 255;
 
 /// Why the tree said no.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FileError {
+pub enum FileError {
+    /// Nothing has this name.
     NotFound,
+    /// Something has this name already.
     Exists,
+    /// A folder where a file was wanted.
     IsDirectory,
+    /// A file where a folder was wanted.
     NotDirectory,
+    /// A folder that holds something.
     NotEmpty,
+    /// More symbolic links in one path than are followed.
     TooManyLinks,
+    /// A path, an offset or an operation that makes no sense.
     Invalid,
+    /// A name longer than names may be.
     NameTooLong,
+    /// The quota, or the VM's memory, is used up.
     Quota,
 }

@@ -1,0 +1,3 @@
+"""Reads a number and prints the next one."""
+
+print(int(input()) + 1)
