@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use ukernel_sandbox::environment::{InputSource, Stream};
 use ukernel_sandbox::session::{Create, Session, SessionManager};
 use ukernel_sandbox::{
-    ExecutionContext, ExecutionEnvironment, ExecutionResult, SandboxError, SessionName,
+    Environment, ExecutionContext, ExecutionEnvironment, ExecutionResult, SandboxError, SessionName,
 };
 
 /// Pieces of output that may wait for a client; then the guest waits.

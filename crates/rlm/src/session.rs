@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use ukernel_budget::Budget;
 use ukernel_budget::Ledger;
 use ukernel_kg::Attempts;
+use ukernel_sandbox::Environment;
 use ukernel_sandbox::environment::SessionToken;
-use ukernel_sandbox::session::Session;
 
 /// A token that nobody can guess.
 pub(crate) fn new_token() -> SessionToken {
@@ -21,7 +21,7 @@ pub(crate) fn new_token() -> SessionToken {
 /// A session and its budget.
 #[derive(Clone)]
 pub(crate) struct Bound {
-    pub(crate) session: Session,
+    pub(crate) session: Arc<dyn Environment>,
     pub(crate) ledger: Ledger,
     /// What its calls show. Gone when the session is.
     pub(crate) token: SessionToken,
@@ -34,7 +34,7 @@ pub(crate) struct Bound {
 }
 
 impl Bound {
-    pub(crate) fn new(session: Session, config: &RlmConfig) -> Self {
+    pub(crate) fn new(session: Arc<dyn Environment>, config: &RlmConfig) -> Self {
         Self {
             session,
             ledger: Ledger::new(&budget(config)),

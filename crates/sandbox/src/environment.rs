@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+pub use ukernel_abi::message::{Exec, Mode};
 pub use ukernel_abi::message::{
     MAX_CALL_BYTES, MAX_PENDING_CALLS, SessionToken, SpilledOutput, Stream,
 };
@@ -123,6 +124,51 @@ pub struct ExecutionContext {
     pub name: Option<String>,
     /// Bytes of each output stream that come back, if fewer than the configuration says.
     pub inline_output_bytes: Option<usize>,
+    /// Does what the code asks the host for; without it nothing is done.
+    pub calls: Option<Arc<dyn HostCalls>>,
+}
+
+impl ExecutionContext {
+    /// The same as an [`Exec`] of this source, and how it is controlled.
+    #[must_use]
+    pub fn exec(&self, mode: Mode, source: &str) -> (Exec, Control) {
+        let name = self.name.clone().unwrap_or_else(|| "<session>".to_owned());
+        let inline = self
+            .inline_output_bytes
+            .map_or(u64::MAX, |bytes| bytes as u64);
+        let exec = Exec {
+            args: self.args.clone(),
+            mode,
+            environment: self.environment.clone(),
+            folder: self.folder.clone(),
+            inline_output_bytes: inline,
+            ..Exec::program(name, source)
+        };
+        let control = Control {
+            timeout: self.timeout,
+            cancellation: self.cancellation.clone(),
+            interrupt: self.interrupt.clone(),
+            output: self.output.clone(),
+            input: self.input.clone(),
+            calls: self.calls.clone(),
+        };
+        (exec, control)
+    }
+}
+
+/// How a running execution is reached from outside: its limit, its streams, how it is stopped.
+#[derive(Clone, Default)]
+pub struct Control {
+    /// Its time limit; the environment's if `None`.
+    pub timeout: Option<Duration>,
+    /// Cancelling it ends the execution at once.
+    pub cancellation: Option<CancellationToken>,
+    /// Cancelling it interrupts the execution; state is kept.
+    pub interrupt: Option<CancellationToken>,
+    /// Gets output as it comes.
+    pub output: Option<OutputSink>,
+    /// Its standard input; at its end if `None`.
+    pub input: Option<InputSource>,
     /// Does what the code asks the host for; without it nothing is done.
     pub calls: Option<Arc<dyn HostCalls>>,
 }

@@ -6,7 +6,8 @@
 //! moment without losing the session.
 //!
 //! ```text
-//!   ExecutionEnvironment            what callers see; Session implements it
+//!   Environments, Environment       the seam to those above; sessions are the first implementation
+//!   ExecutionEnvironment            the specification's names, for every Environment
 //!   session::SessionManager         owns what sessions are: names, checkpoints, snapshots, TTL
 //!   vm::VmManager                   owns what runs: templates, the pool, health, the end of VMs
 //!   engine::Engine                  kernel, image, backend, template
@@ -21,6 +22,7 @@ pub mod backends;
 pub mod config;
 pub mod engine;
 pub mod environment;
+pub mod environments;
 mod error;
 pub mod name;
 pub mod session;
@@ -28,8 +30,9 @@ pub mod vm;
 
 pub use config::SandboxConfig;
 pub use environment::{
-    Capability, ExecutionContext, ExecutionEnvironment, ExecutionResult, ExecutionStatus,
+    Capability, Control, ExecutionContext, ExecutionEnvironment, ExecutionResult, ExecutionStatus,
     ValidationResult,
 };
+pub use environments::{Environment, Environments};
 pub use error::{Result, SandboxError, Standing};
 pub use name::{SessionId, SessionName, SnapshotId, SnapshotName};

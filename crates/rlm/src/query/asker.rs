@@ -5,8 +5,8 @@ use super::Run;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use ukernel_budget::Ledger;
+use ukernel_sandbox::Environment;
 use ukernel_sandbox::environment::SessionToken;
-use ukernel_sandbox::session::Session;
 
 /// What everybody who asks models carries.
 #[derive(Clone)]
@@ -19,7 +19,7 @@ pub(crate) struct Asker {
     /// What it may use.
     pub(crate) ledger: Ledger,
     /// Where its code runs.
-    pub(crate) session: Session,
+    pub(crate) session: Arc<dyn Environment>,
     /// What the calls of its code have to show.
     pub(crate) token: SessionToken,
     /// Ends whatever it has asked for.

@@ -16,6 +16,7 @@ use ukernel_budget::{Amount, Slice};
 use ukernel_llm::{Message, Request};
 use ukernel_sandbox::environment::CallResult;
 use ukernel_sandbox::session::Create;
+use ukernel_sandbox::{Environment, Environments};
 use ukernel_trajectory::Event;
 
 /// Tokens with which a node can do anything at all.
@@ -224,11 +225,11 @@ async fn child(
         owner: run.owner,
     };
     let session = run
-        .sessions
+        .environments
         .create(create)
         .await
         .map_err(|reason| RlmError::VmAllocationFailed { reason })?;
-    let ends = EndOfSession(session.clone(), run.sessions.clone());
+    let ends = EndOfSession(Arc::clone(&session), Arc::clone(&run.environments));
     // The node itself counts as one query of its slice.
     let itself = slice.ledger().reserve_now(Amount {
         sub_calls: 1,
@@ -269,19 +270,16 @@ async fn child(
 }
 
 /// Destroys a session when it is dropped: its VM at once, the rest behind.
-struct EndOfSession(
-    ukernel_sandbox::session::Session,
-    ukernel_sandbox::session::SessionManager,
-);
+struct EndOfSession(Arc<dyn Environment>, Arc<dyn Environments>);
 
 impl Drop for EndOfSession {
     fn drop(&mut self) {
         self.0.token().cancel();
-        let (session, sessions) = (self.0.clone(), self.1.clone());
+        let (session, environments) = (Arc::clone(&self.0), Arc::clone(&self.1));
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
                 // A folder that cannot be removed now goes with the runtime's own.
-                let _ = sessions.destroy(&session).await;
+                let _ = environments.destroy(session.as_ref()).await;
             });
         }
     }

@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use ukernel_kg::KnowledgeGraphValidator;
 use ukernel_llm::{GenericLlmClient, ModelName, Price};
-use ukernel_sandbox::session::SessionManager;
+use ukernel_sandbox::Environments;
 use ukernel_trajectory::Trajectory;
 
 /// Part of the time that is kept for a last answer, and its most.
@@ -25,7 +25,7 @@ pub(crate) struct RunParts {
     pub(crate) llm: Arc<dyn GenericLlmClient>,
     pub(crate) model: ModelName,
     pub(crate) sub_model: ModelName,
-    pub(crate) sessions: SessionManager,
+    pub(crate) environments: Arc<dyn Environments>,
     pub(crate) owner: u32,
     pub(crate) kg: Option<Arc<Mutex<KnowledgeGraphValidator>>>,
     pub(crate) trajectory: Trajectory,

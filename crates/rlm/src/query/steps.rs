@@ -12,8 +12,7 @@ use std::time::Instant;
 use ukernel_budget::Spent;
 use ukernel_llm::{FailureKind, Reply, Request};
 use ukernel_reply::{Parsed, parse};
-use ukernel_sandbox::SandboxError;
-use ukernel_sandbox::session::Session;
+use ukernel_sandbox::{Environment, SandboxError};
 use ukernel_trajectory::{ContextShape, Event, NodeStarted, Outcome};
 
 /// Loads the context and describes it.
@@ -197,14 +196,14 @@ async fn load(node: &Arc<Node>) -> Result<ContextShape> {
     let is_large = node.context.bytes() > LARGE_CONTEXT_BYTES;
     if is_large || !node.run.config.sandbox.checkpoint_enabled {
         // Without a checkpoint there is nothing to go back to when a command is ended.
-        let kept = keep_once(&node.session).await;
+        let kept = keep_once(node.session.as_ref()).await;
         kept.map_err(|error| RlmError::of_sandbox(error, node.session.id()))?;
     }
     Ok(context)
 }
 
 /// Keeps the state of now, and none of those to come.
-async fn keep_once(session: &Session) -> Result<(), SandboxError> {
+async fn keep_once(session: &dyn Environment) -> Result<(), SandboxError> {
     session.checkpoint().await?;
     session.keep_checkpoints(false).await
 }

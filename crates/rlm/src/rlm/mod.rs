@@ -22,8 +22,7 @@ use ukernel_budget::Budget;
 use ukernel_image::{Progress, Silent};
 use ukernel_kg::KnowledgeGraphValidator;
 use ukernel_llm::{GenericLlmClient, ModelInfo};
-use ukernel_sandbox::SessionId;
-use ukernel_sandbox::session::{Session, SessionManager};
+use ukernel_sandbox::{Environment, Environments, SessionId};
 use ukernel_trajectory::{Event, Record, RunStarted, Trajectory, TrajectoryFile, VERSION};
 
 /// Answers questions over contexts larger than any window. Clones share everything.
@@ -60,7 +59,7 @@ pub struct TerraphimRlm {
 struct Inner {
     config: Arc<RlmConfig>,
     llm: Arc<dyn GenericLlmClient>,
-    sessions: SessionManager,
+    environments: Arc<dyn Environments>,
     owner: u32,
     kg: Option<Arc<Mutex<KnowledgeGraphValidator>>>,
     bound: Mutex<HashMap<SessionId, Bound>>,
@@ -101,6 +100,24 @@ impl TerraphimRlm {
         let inner = opened
             .await
             .map_err(|error| RlmError::internal(Problem::of(error)))??;
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// A runtime whose code runs in these environments, which are its alone: [`Self::stop`] stops
+    /// them. The sandbox settings of `config` are not looked at.
+    ///
+    /// # Errors
+    /// [`RlmError::Config`], [`RlmError::LlmProviderError`].
+    pub fn with_environments(
+        config: RlmConfig,
+        llm: Arc<dyn GenericLlmClient>,
+        environments: Arc<dyn Environments>,
+    ) -> Result<Self> {
+        config.check()?;
+        opening::check_prices(&config, llm.as_ref())?;
+        let inner = opening::over(config, llm, environments, None)?;
         Ok(Self {
             inner: Arc::new(inner),
         })
@@ -213,7 +230,7 @@ impl TerraphimRlm {
             llm: Arc::clone(&inner.llm),
             model: inner.config.model()?,
             sub_model: inner.config.sub_model()?,
-            sessions: inner.sessions.clone(),
+            environments: Arc::clone(&inner.environments),
             owner: inner.owner,
             kg: inner.kg.clone(),
             trajectory,
@@ -265,7 +282,7 @@ impl TerraphimRlm {
 }
 
 /// Cancels a session nobody knows when it is dropped.
-struct CancelOnDrop(Option<Session>);
+struct CancelOnDrop(Option<Arc<dyn Environment>>);
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {

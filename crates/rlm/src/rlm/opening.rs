@@ -11,10 +11,10 @@ use ukernel_image::Progress;
 use ukernel_kg::{KgConfig, KnowledgeGraphValidator, Thesaurus};
 use ukernel_llm::{GenericLlmClient, ModelName, Origin, Provider};
 use ukernel_machine::probe::ProbeConfig;
-use ukernel_sandbox::SandboxError;
 use ukernel_sandbox::engine::{Engine, EngineOptions};
 use ukernel_sandbox::session::SessionManager;
 use ukernel_sandbox::vm::VmManager;
+use ukernel_sandbox::{Environments, SandboxError};
 use ukernel_vmm::LauncherOptions;
 
 /// Argument with which a program of this crate becomes a VM.
@@ -41,7 +41,6 @@ pub(super) fn open(
     surroundings: &Surroundings,
     progress: &dyn Progress,
 ) -> Result<Inner> {
-    let kg = thesaurus(&config)?;
     let home = match &config.home {
         Some(home) => home.clone(),
         None => default_home()?,
@@ -89,10 +88,21 @@ pub(super) fn open(
         }
     };
     let sessions = SessionManager::open(root, vms, sandbox).map_err(failed)?;
+    over(config, llm, Arc::new(sessions), folder)
+}
+
+/// A runtime over environments that are there. `folder` goes with it.
+pub(super) fn over(
+    config: RlmConfig,
+    llm: Arc<dyn GenericLlmClient>,
+    environments: Arc<dyn Environments>,
+    folder: Option<Folder>,
+) -> Result<Inner> {
+    let kg = thesaurus(&config)?;
     Ok(Inner {
         config: Arc::new(config),
         llm,
-        sessions,
+        environments,
         owner: rustix::process::getuid().as_raw(),
         kg,
         bound: Mutex::default(),

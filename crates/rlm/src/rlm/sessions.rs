@@ -10,9 +10,10 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use ukernel_budget::Ledger;
-use ukernel_sandbox::session::{Create, Session, SnapshotInfo};
+use ukernel_sandbox::session::{Create, SnapshotInfo};
 use ukernel_sandbox::{
-    ExecutionContext, ExecutionEnvironment, ExecutionResult, SandboxError, SessionId, SnapshotId,
+    Environment, ExecutionContext, ExecutionEnvironment, ExecutionResult, SandboxError, SessionId,
+    SnapshotId,
 };
 use ukernel_trajectory::Trajectory;
 
@@ -96,7 +97,7 @@ impl TerraphimRlm {
         check_variable(key)?;
         let session = self.session(session_id)?;
         let found = self
-            .internal(&session, &format!("__import__('rlm').get({key:?})"))
+            .internal(session.as_ref(), &format!("__import__('rlm').get({key:?})"))
             .await?;
         if found.value.as_deref() != Some("True") {
             return Ok(None);
@@ -117,13 +118,13 @@ impl TerraphimRlm {
             .put_file(VALUE_PATH, value.as_bytes().to_vec())
             .await;
         put.map_err(|error| RlmError::of_sandbox(error, session_id))?;
-        self.internal(&session, &format!("__import__('rlm').put({key:?})"))
+        self.internal(session.as_ref(), &format!("__import__('rlm').put({key:?})"))
             .await?;
         Ok(())
     }
 
     /// Runs code of ours, which has to end well.
-    async fn internal(&self, session: &Session, code: &str) -> Result<ExecutionResult> {
+    async fn internal(&self, session: &dyn Environment, code: &str) -> Result<ExecutionResult> {
         let executed = session
             .execute_code(code, &ExecutionContext::default())
             .await;
@@ -196,7 +197,7 @@ impl TerraphimRlm {
             owner: inner.owner,
         };
         let session = inner
-            .sessions
+            .environments
             .create(create)
             .await
             .map_err(|reason| RlmError::VmAllocationFailed { reason })?;
@@ -212,7 +213,7 @@ impl TerraphimRlm {
     pub async fn destroy_session(&self, session_id: SessionId) -> Result<()> {
         let session = self.session(session_id)?;
         self.bounds().remove(&session_id);
-        let ended = self.inner.sessions.destroy(&session).await;
+        let ended = self.inner.environments.destroy(session.as_ref()).await;
         ended.map_err(|error| RlmError::of_sandbox(error, session_id))
     }
 
@@ -275,7 +276,7 @@ impl TerraphimRlm {
                 let _ = self.destroy_session(id).await;
             }
         }
-        self.inner.sessions.stop().await;
+        self.inner.environments.stop().await;
     }
 
     pub(super) fn bounds(&self) -> MutexGuard<'_, HashMap<SessionId, Bound>> {
@@ -285,10 +286,10 @@ impl TerraphimRlm {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn session(&self, id: SessionId) -> Result<Session> {
+    pub(super) fn session(&self, id: SessionId) -> Result<Arc<dyn Environment>> {
         let inner = &self.inner;
         inner
-            .sessions
+            .environments
             .find(inner.owner, &id.to_string())
             .map_err(|_| RlmError::SessionNotFound { session_id: id })
     }

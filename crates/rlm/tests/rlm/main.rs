@@ -3,6 +3,7 @@
 mod acceptance;
 mod budgets;
 mod client;
+mod environments;
 mod faults;
 mod ground;
 mod http;
@@ -35,6 +36,7 @@ fn main() {
         acceptance::BEHAVIOURS,
         steps::BEHAVIOURS,
         tools::BEHAVIOURS,
+        environments::BEHAVIOURS,
         faults::BEHAVIOURS,
         budgets::BEHAVIOURS,
         http::BEHAVIOURS,

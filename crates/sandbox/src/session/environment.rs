@@ -2,19 +2,18 @@
 
 use super::execution::{Request, run};
 use super::state::State;
-use super::{Session, Stop, blocking};
-use crate::environment::{
-    Capability, ExecutionContext, ExecutionEnvironment, ExecutionResult, ExecutionStatus,
-    ValidationResult,
-};
-use crate::{Result, SandboxError, SnapshotId};
+use super::{Create, Session, SessionInfo, SessionManager, SnapshotInfo, Stop, blocking};
+use crate::environment::{Capability, Control, ExecutionResult};
+use crate::environments::{Environment, Environments};
+use crate::{Result, SandboxError, SessionId, SnapshotId, SnapshotName};
 use async_trait::async_trait;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::sync::OwnedMutexGuard;
-use ukernel_abi::message::{Exec, Mode};
+use tokio_util::sync::CancellationToken;
+use ukernel_abi::message::Exec;
 use ukernel_machine::guest::Until;
 
 const CAPABILITIES: [Capability; 7] = [
@@ -33,92 +32,105 @@ pub(super) const MAX_SOURCE_BYTES: usize = 16 << 20;
 /// Longest time limit: nobody waits a year.
 const MAX_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// How long code may take to be compiled.
-const VALIDATION_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// How long an interrupted execution may take to end before its VM is ended.
 const INTERRUPT_GRACE: Duration = Duration::from_secs(5);
 
 #[async_trait]
-impl ExecutionEnvironment for Session {
-    type Error = SandboxError;
-
-    async fn execute_code(&self, code: &str, ctx: &ExecutionContext) -> Result<ExecutionResult> {
-        self.execute(Mode::Prompt, code, ctx).await
+impl Environment for Session {
+    fn id(&self) -> SessionId {
+        self.id()
     }
 
-    async fn execute_command(&self, cmd: &str, ctx: &ExecutionContext) -> Result<ExecutionResult> {
-        self.execute(Mode::Shell, cmd, ctx).await
+    fn info(&self) -> SessionInfo {
+        self.info()
     }
 
-    /// Compiles the code in the session's own VM.
-    async fn validate(&self, input: &str) -> Result<ValidationResult> {
-        let context = ExecutionContext {
-            timeout: Some(VALIDATION_TIMEOUT),
-            name: Some("<input>".to_owned()),
-            ..ExecutionContext::default()
-        };
-        let result = self.execute(Mode::Check, input, &context).await?;
-        let problem = match result.status {
-            ExecutionStatus::Exited { code: 0 } => None,
-            ExecutionStatus::Exception { exception, message } => {
-                Some(format!("{exception}: {message}"))
-            }
-            other => Some(format!("{other:?}")),
-        };
-        Ok(ValidationResult {
-            is_valid: problem.is_none(),
-            problem,
-        })
-    }
-
-    async fn create_snapshot(&self, name: &str) -> Result<SnapshotId> {
-        self.snapshot(name.parse()?).await
-    }
-
-    async fn restore_snapshot(&self, id: &SnapshotId) -> Result<()> {
-        self.rollback(*id).await
+    fn token(&self) -> &CancellationToken {
+        self.token()
     }
 
     fn capabilities(&self) -> &[Capability] {
         &CAPABILITIES
     }
+
+    async fn exec(&self, exec: Exec, control: Control) -> Result<ExecutionResult> {
+        self.execute(exec, control).await
+    }
+
+    async fn checkpoint(&self) -> Result<()> {
+        self.checkpoint().await
+    }
+
+    async fn keep_checkpoints(&self, keep: bool) -> Result<()> {
+        self.keep_checkpoints(keep).await
+    }
+
+    async fn snapshot(&self, name: SnapshotName) -> Result<SnapshotId> {
+        self.snapshot(name).await
+    }
+
+    async fn rollback(&self, id: SnapshotId) -> Result<()> {
+        self.rollback(id).await
+    }
+
+    async fn list_snapshots(&self) -> Result<Vec<SnapshotInfo>> {
+        self.list_snapshots().await
+    }
+
+    async fn put_file(&self, path: &str, content: Vec<u8>) -> Result<()> {
+        self.put_file(path, content).await
+    }
+
+    async fn get_file(&self, path: &str) -> Result<Vec<u8>> {
+        self.get_file(path).await
+    }
+
+    async fn extend(&self) -> Result<Duration> {
+        self.extend().await
+    }
+}
+
+#[async_trait]
+impl Environments for SessionManager {
+    async fn create(&self, create: Create) -> Result<Arc<dyn Environment>> {
+        Ok(Arc::new(self.create(create).await?))
+    }
+
+    fn find(&self, owner: u32, key: &str) -> Result<Arc<dyn Environment>> {
+        Ok(Arc::new(self.find(owner, key)?))
+    }
+
+    async fn destroy(&self, environment: &dyn Environment) -> Result<()> {
+        let Some(session) = self.of_id(environment.id()) else {
+            return Ok(());
+        };
+        self.destroy(&session).await
+    }
+
+    async fn stop(&self) {
+        self.stop().await;
+    }
 }
 
 impl Session {
-    async fn execute(
-        &self,
-        mode: Mode,
-        source: &str,
-        ctx: &ExecutionContext,
-    ) -> Result<ExecutionResult> {
-        check_length(source)?;
-        let inline_output_bytes = ctx
-            .inline_output_bytes
-            .unwrap_or(usize::MAX)
-            .min(self.inner.config.max_inline_output_bytes);
-        let name = ctx.name.clone().unwrap_or_else(|| "<session>".to_owned());
+    async fn execute(&self, mut exec: Exec, control: Control) -> Result<ExecutionResult> {
+        check_length(&exec.source)?;
+        let most = self.inner.config.max_inline_output_bytes as u64;
+        exec.inline_output_bytes = exec.inline_output_bytes.min(most);
+        exec.token = control.calls.as_ref().map(|calls| calls.token());
         let request = Request {
-            exec: Exec {
-                args: ctx.args.clone(),
-                mode,
-                environment: ctx.environment.clone(),
-                folder: ctx.folder.clone(),
-                inline_output_bytes: inline_output_bytes as u64,
-                token: ctx.calls.as_ref().map(|calls| calls.token()),
-                ..Exec::program(name, source)
-            },
-            timeout: ctx
+            exec,
+            timeout: control
                 .timeout
                 .unwrap_or_else(|| self.inner.config.execution_timeout())
                 .min(MAX_TIMEOUT),
-            sink: ctx.output.clone(),
-            calls: ctx.calls.clone(),
-            input: ctx.input.clone(),
+            sink: control.output,
+            calls: control.calls,
+            input: control.input,
             asked: Instant::now(),
         };
-        let cancelled = ctx.cancellation.clone().unwrap_or_default();
-        let interrupt = ctx.interrupt.clone().unwrap_or_default().child_token();
+        let cancelled = control.cancellation.unwrap_or_default();
+        let interrupt = control.interrupt.unwrap_or_default().child_token();
         let state = tokio::select! {
             biased;
             () = self.token().cancelled() => return Err(self.ended_in_queue()),
@@ -233,7 +245,7 @@ impl Drop for Turn {
     }
 }
 
-fn check_length(source: &str) -> Result<()> {
+fn check_length(source: &[u8]) -> Result<()> {
     if source.len() > MAX_SOURCE_BYTES {
         return Err(SandboxError::Limit {
             what: "bytes of code",

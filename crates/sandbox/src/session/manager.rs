@@ -206,6 +206,11 @@ impl SessionManager {
         .ok_or_else(|| SandboxError::NoSession(key.escape_debug().take(80).collect()))
     }
 
+    /// The session of this id, whoever's it is.
+    pub(super) fn of_id(&self, id: SessionId) -> Option<Session> {
+        self.table().sessions.get(&id).cloned()
+    }
+
     /// The sessions of a user, oldest first.
     #[must_use]
     pub fn list(&self, owner: u32) -> Vec<SessionInfo> {

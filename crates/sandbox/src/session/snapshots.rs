@@ -56,25 +56,6 @@ impl Session {
         .await
     }
 
-    /// The snapshot of this name or id.
-    ///
-    /// # Errors
-    /// [`SandboxError::NoSnapshot`].
-    pub async fn find_snapshot(&self, key: &str) -> Result<SnapshotId> {
-        let snapshots = self.list_snapshots().await?;
-        let found = snapshots
-            .iter()
-            .find(|snapshot| snapshot.name.as_str() == key);
-        found
-            .or_else(|| {
-                snapshots
-                    .iter()
-                    .find(|snapshot| snapshot.id.to_string() == key)
-            })
-            .map(|snapshot| snapshot.id)
-            .ok_or_else(|| SandboxError::NoSnapshot(key.escape_debug().take(80).collect()))
-    }
-
     /// Forgets a snapshot. Those that came from it stay.
     ///
     /// # Errors
