@@ -13,7 +13,6 @@ pub const BEHAVIOURS: &[Behaviour] = &[
     ("input_that_never_ends_stops_nobody", endless),
     ("much_input_arrives_whole", much),
     ("a_flood_does_not_hide_the_time_limit", flood),
-    ("a_queued_client_that_hangs_up_ends_nothing_else", queued),
     ("a_client_that_hangs_up_at_once_ends_its_loop", hung_up),
 ];
 
@@ -146,24 +145,6 @@ fn flood() {
         );
         drop(reader.join());
     }
-}
-
-fn queued() {
-    let desk = Desk::new();
-    desk.says(&["create", "--name", "lab"]);
-    let code = "import time; print('go', flush=True); time.sleep(2); print('end')";
-    let mut first = desk.start(&["exec", "lab", code]);
-    let mut stdout = first.stdout.take().expect("a pipe");
-    let mut go = [0; 3];
-    stdout.read_exact(&mut go).expect("it runs");
-    let mut second = desk.start(&["exec", "lab", "x = 1"]);
-    thread::sleep(Duration::from_millis(300));
-    second.kill().expect("hung up");
-    second.wait().expect("gone");
-    let mut rest = String::new();
-    stdout.read_to_string(&mut rest).expect("the rest");
-    assert_eq!(rest, "end\n");
-    assert!(first.wait().expect("it ends").success());
 }
 
 /// The loop ends soon: the next command does not wait for its time limit.
