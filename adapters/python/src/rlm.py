@@ -122,7 +122,7 @@ original = UNSET
 
 
 def begin(name=None):
-    """Loads what the host has as context, if it has any, and describes what there is.
+    """Loads what the host has as context, if it has any, and tells the host what there is.
 
     Called by the host before a model's first program. `name` is shown for a single text.
     """
@@ -138,30 +138,32 @@ def begin(name=None):
     if restore not in program.before:
         program.before.append(restore)
         program.after.append(give_ready_answer)
-    print(json.dumps(describe(original)))
-
-
-# Where the host puts values and takes them.
-VALUE_PATH = "/tmp/.value"
+    ask("describe", **describe(original))
 
 
 def put(name):
-    """Sets a variable to the text the host has put."""
+    """Sets a variable to the text the host has for it."""
     global original
-    with open(VALUE_PATH, encoding="utf-8", errors="replace", newline="") as file:
-        text = file.read()
+    pieces = []
+    offset = 0
+    while piece := ukernel.call("value", json.dumps({"offset": offset, "length": PIECE_BYTES}).encode()):
+        offset += len(piece)
+        pieces.append(piece)
+    text = b"".join(pieces).decode("utf-8", "replace")
     program.main.__dict__[name] = text
     if name == "context":
         original = text
 
 
 def get(name):
-    """Puts a variable, as text, where the host takes it. Whether there is one."""
+    """Gives the host a variable, as text. Whether there is one."""
     value = program.main.__dict__.get(name)
     if value is None:
         return False
-    with open(VALUE_PATH, "w", encoding="utf-8", errors="replace", newline="") as file:
-        file.write(value if isinstance(value, str) else answer_of(value)["text"])
+    text = value if isinstance(value, str) else answer_of(value)["text"]
+    data = text.encode("utf-8", "replace")
+    for start in range(0, len(data), PIECE_BYTES):
+        ukernel.call("variable", data[start : start + PIECE_BYTES])
     return True
 
 

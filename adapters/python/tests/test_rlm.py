@@ -34,8 +34,13 @@ class Host:
         self.sources = sources
         self.answers = answers or {}
         self.calls = []
+        self.value = b""
+        self.given = b""
 
     def __call__(self, name, payload):
+        if name == "variable":
+            self.given += payload
+            return b""
         fields = json.loads(payload)
         self.calls.append((name, fields))
         if name == "contexts":
@@ -44,8 +49,10 @@ class Host:
         if name == "context":
             content = self.sources[fields["source"]][1]
             return content[fields["offset"] : fields["offset"] + min(fields["length"], 5)]
-        if name == "final":
+        if name in ("describe", "final"):
             return b"{}"
+        if name == "value":
+            return self.value[fields["offset"] : fields["offset"] + min(fields["length"], 5)]
         return json.dumps({"results": self.answers[name]}).encode()
 
 
@@ -57,7 +64,8 @@ class Prompt(unittest.TestCase):
         program.after.clear()
         rlm.original = rlm.UNSET
         self.host = fake.call = Host(**host)
-        return json.loads(self.run_code("import rlm; rlm.begin()")[0])
+        self.run_code("import rlm; rlm.begin()")
+        return next(fields for name, fields in self.host.calls if name == "describe")
 
     def run_code(self, code):
         """What a program printed, to standard output and error; the tests fail if it fails."""
@@ -104,7 +112,7 @@ class Queries(Prompt):
     def test_what_is_asked_is_text_whatever_was_given(self):
         self.begin(answers={"query_llm": [{"value": 1}], "rlm_query": [{"value": 1}]})
         self.run_code("query_llm(5, b'\\xff'); rlm_query('q', {'a': 1}); query_llm('\\ud800')")
-        asked = [fields for _, fields in self.host.calls[1:]]
+        asked = [fields for _, fields in self.host.calls[2:]]
         self.assertEqual(asked[0]["prompts"], ["5\n\n\ufffd"])
         self.assertEqual(asked[1]["queries"][0]["context"], '{"a": 1}')
         self.assertEqual(asked[2]["prompts"], ["?"])

@@ -11,6 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tokio_util::sync::CancellationToken;
 use ukernel_sandbox::SessionId;
 use ukernel_sandbox::environment::HostCall;
+use ukernel_trajectory::ContextShape;
 
 /// Largest piece of context handed out at once, in bytes.
 const MAX_PIECE_BYTES: usize = 8 << 20;
@@ -59,9 +60,10 @@ pub(crate) struct Calls(Arc<RwLock<HashMap<String, Arc<dyn Answers>>>>);
 
 impl Default for Calls {
     fn default() -> Self {
-        let own: [(&str, Arc<dyn Answers>); 5] = [
+        let own: [(&str, Arc<dyn Answers>); 6] = [
             ("context", Arc::new(GiveContext)),
             ("contexts", Arc::new(ListContexts)),
+            ("describe", Arc::new(TakeShape)),
             ("final", Arc::new(TakeAnswer)),
             ("query_llm", Arc::new(QueryLlm)),
             ("rlm_query", Arc::new(RlmQuery)),
@@ -131,6 +133,20 @@ impl Answers for ListContexts {
     async fn answer(&self, gate: &Gate, _: &HostCall) -> Result<Vec<u8>, Refusal> {
         let sources = gate.context().list();
         Ok(json!({"sources": sources}).to_string().into_bytes())
+    }
+}
+
+/// What the context looks like in the REPL, said when it is loaded.
+struct TakeShape;
+
+#[async_trait]
+impl Answers for TakeShape {
+    async fn answer(&self, gate: &Gate, call: &HostCall) -> Result<Vec<u8>, Refusal> {
+        let shape: ContextShape = read(&call.payload)?;
+        if let Some(node) = gate.node() {
+            node.set_shape(shape);
+        }
+        Ok(b"{}".to_vec())
     }
 }
 

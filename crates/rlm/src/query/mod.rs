@@ -17,7 +17,7 @@ mod steps;
 mod validation;
 
 pub(crate) use asker::Asker;
-pub(crate) use bridge::{Bridge, Refusal};
+pub(crate) use bridge::{Bridge, Refusal, is_same};
 pub(crate) use calls::Calls;
 pub use calls::{Tool, ToolCall};
 pub(crate) use commands::execute_directly;

@@ -6,6 +6,7 @@ use crate::schema::Schema;
 use serde_json::Value;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ukernel_kg::Attempts;
+use ukernel_trajectory::ContextShape;
 
 /// How often an answer that does not fit its schema may be given again.
 const SCHEMA_RETRIES: u32 = 1;
@@ -26,6 +27,8 @@ pub(crate) struct Node {
 struct State {
     step: u32,
     is_long: bool,
+    /// What the context looks like, from the VM's word for it to its use.
+    shape: Option<ContextShape>,
     has_started: bool,
     answer: Option<Answer>,
     misfits: u32,
@@ -66,6 +69,15 @@ impl Node {
     /// Notes whether its context is so long that it has to be looked at first.
     pub(crate) fn set_long(&self, is_long: bool) {
         self.state().is_long = is_long;
+    }
+
+    /// Notes what its context looks like in the REPL.
+    pub(crate) fn set_shape(&self, shape: ContextShape) {
+        self.state().shape = Some(shape);
+    }
+
+    pub(crate) fn take_shape(&self) -> Option<ContextShape> {
+        self.state().shape.take()
     }
 
     /// Notes that its beginning is written down.

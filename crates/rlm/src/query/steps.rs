@@ -5,7 +5,6 @@ use super::best::{Limit, best_answer};
 use super::commands::{Followed, execute, follow};
 use super::conversation::Conversation;
 use super::{Answer, Node, prompt};
-use crate::error::Problem;
 use crate::{Result, RlmError};
 use std::sync::Arc;
 use std::time::Instant;
@@ -174,23 +173,15 @@ async fn begin(node: &Arc<Node>, asked_by: Option<(u32, (u32, u32))>) -> Result<
 async fn load(node: &Arc<Node>) -> Result<ContextShape> {
     let loaded = execute(node, false, BEGIN).await;
     let loaded = loaded.map_err(|error| RlmError::of_sandbox(error, node.session.id()))?;
-    let (stdout, stderr) = (loaded.output.stdout.as_str(), &loaded.output.stderr);
     if !loaded.is_success() {
-        let last = stderr.lines().last().unwrap_or_default();
+        let last = loaded.output.stderr.lines().last().unwrap_or_default();
         return Err(RlmError::context(format!(
             "the context cannot be loaded: {last}. hint: name less, or raise memory_mib"
         )));
     }
-    let shape = match loaded.files.first() {
-        // A description of thousands of files is too long to come inline.
-        Some(file) => {
-            let text = node.session.get_file(&file.path).await;
-            text.map_err(|error| RlmError::of_sandbox(error, node.session.id()))?
-        }
-        None => stdout.as_bytes().to_vec(),
-    };
-    let context: ContextShape =
-        serde_json::from_slice(&shape).map_err(|error| RlmError::internal(Problem::of(error)))?;
+    let context = node
+        .take_shape()
+        .ok_or_else(|| RlmError::context("the VM did not say what its context looks like"))?;
     let length: u64 = context.parts.iter().map(|part| part.length).sum();
     node.set_long(length >= node.run.config.long_context_chars);
     let is_large = node.context.bytes() > LARGE_CONTEXT_BYTES;

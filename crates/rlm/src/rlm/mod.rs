@@ -3,6 +3,7 @@
 mod opening;
 mod request;
 mod sessions;
+mod values;
 
 pub use opening::become_vm_if_asked;
 pub use request::{Query, RlmResponse, Running, SessionStatus, Surroundings};

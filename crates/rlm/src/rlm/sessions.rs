@@ -1,9 +1,10 @@
 //! Sessions, as the specification has them: code, commands, variables, snapshots, terms.
 
+use super::values::Value;
 use super::{SessionStatus, TerraphimRlm};
 use crate::error::Problem;
 use crate::query::{self, Asker, OpenBridges, Run, Tool};
-use crate::session::Bound;
+use crate::session::{Bound, new_token};
 use crate::{Result, RlmError};
 use std::collections::HashMap;
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -16,9 +17,6 @@ use ukernel_sandbox::{
     SnapshotId,
 };
 use ukernel_trajectory::Trajectory;
-
-/// Where the guest and the host exchange values. Known to `adapters/python/src/rlm.py`.
-const VALUE_PATH: &str = "/tmp/.value";
 
 impl TerraphimRlm {
     /// Runs Python in a session. It may ask models; what that costs is the session's.
@@ -96,15 +94,11 @@ impl TerraphimRlm {
     pub async fn get_context(&self, session_id: SessionId, key: &str) -> Result<Option<String>> {
         check_variable(key)?;
         let session = self.session(session_id)?;
-        let found = self
-            .internal(session.as_ref(), &format!("__import__('rlm').get({key:?})"))
-            .await?;
-        if found.value.as_deref() != Some("True") {
-            return Ok(None);
-        }
-        let value = session.get_file(VALUE_PATH).await;
-        let value = value.map_err(|error| RlmError::of_sandbox(error, session_id))?;
-        Ok(Some(String::from_utf8_lossy(&value).into_owned()))
+        let given = Value::new(new_token(), Vec::new());
+        let code = format!("__import__('rlm').get({key:?})");
+        let (found, given) = self.internal(session.as_ref(), &code, given).await?;
+        let is_there = found.value.as_deref() == Some("True");
+        Ok(is_there.then(|| String::from_utf8_lossy(&given).into_owned()))
     }
 
     /// Sets a variable of the session's REPL to a text. `context` is what questions are about.
@@ -114,22 +108,27 @@ impl TerraphimRlm {
     pub async fn set_context(&self, session_id: SessionId, key: &str, value: &str) -> Result<()> {
         check_variable(key)?;
         let session = self.session(session_id)?;
-        let put = session
-            .put_file(VALUE_PATH, value.as_bytes().to_vec())
-            .await;
-        put.map_err(|error| RlmError::of_sandbox(error, session_id))?;
-        self.internal(session.as_ref(), &format!("__import__('rlm').put({key:?})"))
-            .await?;
+        let put = Value::new(new_token(), value.as_bytes().to_vec());
+        let code = format!("__import__('rlm').put({key:?})");
+        self.internal(session.as_ref(), &code, put).await?;
         Ok(())
     }
 
     /// Runs code of ours, which has to end well.
-    async fn internal(&self, session: &dyn Environment, code: &str) -> Result<ExecutionResult> {
-        let executed = session
-            .execute_code(code, &ExecutionContext::default())
-            .await;
+    async fn internal(
+        &self,
+        session: &dyn Environment,
+        code: &str,
+        value: Value,
+    ) -> Result<(ExecutionResult, Vec<u8>)> {
+        let value = Arc::new(value);
+        let context = ExecutionContext {
+            calls: Some(Arc::clone(&value) as Arc<_>),
+            ..ExecutionContext::default()
+        };
+        let executed = session.execute_code(code, &context).await;
         let result = executed.map_err(|error| RlmError::of_sandbox(error, session.id()))?;
-        ended_well(result)
+        Ok((ended_well(result)?, value.take()))
     }
 
     /// Keeps the state of a session under a name.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use terraphim_rlm::{Query, SnapshotInfo, TerraphimRlm};
 use tokio_util::sync::CancellationToken;
-use ukernel_sandbox::environment::{Exec, Output};
+use ukernel_sandbox::environment::{Exec, HostCall, Output};
 use ukernel_sandbox::session::{Create, SessionInfo};
 use ukernel_sandbox::{
     Capability, Control, Environment, Environments, ExecutionResult, ExecutionStatus, SandboxError,
@@ -88,13 +88,19 @@ impl Environment for Parrot {
         &[Capability::Python]
     }
 
-    async fn exec(&self, exec: Exec, _: Control) -> Result<ExecutionResult> {
+    async fn exec(&self, exec: Exec, control: Control) -> Result<ExecutionResult> {
         let source = String::from_utf8_lossy(&exec.source).into_owned();
-        let stdout = if source.contains("rlm.begin") {
-            r#"{"type": "none", "parts": []}"#.to_owned()
-        } else {
-            format!("heard: {source}")
-        };
+        if source.contains("rlm.begin") {
+            let calls = control.calls.expect("somebody answers");
+            let described = calls.answer(HostCall {
+                number: 1,
+                token: calls.token(),
+                name: "describe".to_owned(),
+                payload: br#"{"type": "none", "parts": []}"#.to_vec(),
+            });
+            described.await.expect("taken");
+        }
+        let stdout = format!("heard: {source}");
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         heard.push(source);
         Ok(ExecutionResult {
