@@ -4,20 +4,20 @@
 //! (`ukernel_abi::message`, flow control), its calls by number and bytes, answers to requests by
 //! the requests. What is sent waits in one queue of [`OUTGOING_BYTES`].
 
-use super::execution::{Event, Room};
-use crate::calls::{Incoming, Step};
+use super::event::Said;
+use super::room::Room;
+use super::state::{Broken, Entry, State, broken_by};
+use crate::calls::Incoming;
 use crate::{MachineError, Result};
 use rustix::net::Shutdown;
-use std::collections::{HashMap, VecDeque};
 use std::io::ErrorKind;
 use std::os::unix::net::UnixStream as StdStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::net::UnixStream;
 use tokio::sync::{Notify, mpsc, oneshot};
-use ukernel_abi::frame::{Decoder, FrameError, encode};
+use ukernel_abi::frame::Decoder;
 use ukernel_abi::message::{
-    FileError, FileOp, FileReply, GuestMessage, HostMessage, INPUT_WINDOW_BYTES,
-    OUTPUT_WINDOW_BYTES,
+    FileError, FileOp, FileReply, GuestMessage, HostMessage, OUTPUT_WINDOW_BYTES,
 };
 
 /// Bytes read from the socket at once.
@@ -28,48 +28,6 @@ const OUTGOING_BYTES: usize = 1 << 20;
 
 /// Greetings kept: a guest says two.
 const GREETINGS: usize = 2;
-
-/// Why a connection is over.
-#[derive(Clone, Debug)]
-enum Broken {
-    Closed,
-    Frame(FrameError),
-    Unexpected(String),
-}
-
-impl From<Broken> for MachineError {
-    fn from(broken: Broken) -> Self {
-        match broken {
-            Broken::Closed => Self::Closed,
-            Broken::Frame(error) => Self::Frame(error),
-            Broken::Unexpected(what) => Self::Unexpected(what),
-        }
-    }
-}
-
-/// What an execution says, each with what it takes of the window, in bytes.
-pub(super) type Said = mpsc::UnboundedReceiver<(Event, u64)>;
-
-/// An execution as the connection knows it.
-struct Entry {
-    events: mpsc::UnboundedSender<(Event, u64)>,
-    /// Bytes the guest may still say.
-    room: u64,
-    calls: Incoming,
-    input: Arc<Room>,
-}
-
-#[derive(Default)]
-struct State {
-    next: u32,
-    executions: HashMap<u32, Entry>,
-    requests: HashMap<u32, oneshot::Sender<Result<FileReply, FileError>>>,
-    pings: HashMap<u64, oneshot::Sender<()>>,
-    /// Gets what is said before the guest is ready.
-    greetings: Option<mpsc::Sender<GuestMessage>>,
-    outgoing: VecDeque<u8>,
-    broken: Option<Broken>,
-}
 
 /// A connection. Shared by the guest, its executions and the task.
 pub(super) struct Connection {
@@ -312,175 +270,4 @@ impl Connection {
         self.send(&HostMessage::Ping { nonce }).await?;
         answered.await.map_err(|_| self.failure())
     }
-}
-
-impl State {
-    fn number(&mut self) -> u32 {
-        let number = self.next;
-        self.next = number.wrapping_add(1);
-        number
-    }
-
-    fn queue(&mut self, message: &HostMessage) -> Result<(), FrameError> {
-        let mut frame = Vec::new();
-        encode(message, &mut frame)?;
-        self.outgoing.extend(frame);
-        Ok(())
-    }
-
-    /// Hands a message on. What has to be answered at once, is given back.
-    fn take(&mut self, message: GuestMessage) -> Result<Option<HostMessage>, Broken> {
-        let weight = message.weight().map_or(0, |(_, bytes)| bytes);
-        if let Some((id, bytes)) = message.weight()
-            && let Some(entry) = self.executions.get_mut(&id)
-        {
-            let left = entry.room.checked_sub(bytes);
-            // A record is not cut: it may end a little beyond the window.
-            let is_record = !matches!(message, GuestMessage::Output { .. });
-            entry.room = match left {
-                Some(left) => left,
-                None if is_record && entry.room > 0 => 0,
-                None => return Err(broken("more output than there was room for")),
-            };
-        }
-        match message {
-            GuestMessage::Output { id, stream, bytes } => {
-                self.tell(id, Event::Output(stream, bytes), weight);
-            }
-            GuestMessage::Log { id, level, message } => {
-                self.tell(id, Event::Log(level, message), weight);
-            }
-            GuestMessage::Trace { id, at_ns, record } => {
-                self.tell(id, Event::Trace(at_ns, record), weight);
-            }
-            GuestMessage::Signalled {
-                id,
-                signal,
-                is_supported,
-            } => self.tell(id, Event::Signalled(signal, is_supported), 0),
-            GuestMessage::Done {
-                id,
-                outcome,
-                spilled,
-            } => {
-                if let Some(entry) = self.executions.remove(&id) {
-                    entry.input.close();
-                    // Nobody listens to one that was given up.
-                    let _ = entry.events.send((Event::Ended { outcome, spilled }, 0));
-                }
-            }
-            GuestMessage::InputRoom { id, bytes } => {
-                if let Some(entry) = self.executions.get(&id)
-                    && !entry.input.grant(bytes, INPUT_WINDOW_BYTES)
-                {
-                    return Err(broken("more room for input than there may be"));
-                }
-            }
-            GuestMessage::Call {
-                id,
-                call,
-                token,
-                name,
-                length,
-                bytes,
-            } => {
-                let call = crate::calls::HostCall {
-                    number: call,
-                    token,
-                    name,
-                    payload: Vec::new(),
-                };
-                return self.call(id, |calls| calls.begin(call, length, bytes));
-            }
-            GuestMessage::CallPart { id, call, bytes } => {
-                return self.call(id, |calls| calls.push(call, &bytes));
-            }
-            GuestMessage::File { request, result } => {
-                let Some(request) = self.requests.remove(&request) else {
-                    return Err(broken("an answer to no request"));
-                };
-                // Who asked may have given up.
-                let _ = request.send(result);
-            }
-            GuestMessage::Pong { nonce } => {
-                let Some(ping) = self.pings.remove(&nonce) else {
-                    return Err(broken("an answer to no ping"));
-                };
-                let _ = ping.send(());
-            }
-            GuestMessage::Hello { .. }
-            | GuestMessage::Ready { .. }
-            | GuestMessage::Refused { .. } => self.greet(message)?,
-        }
-        Ok(None)
-    }
-
-    fn greet(&mut self, message: GuestMessage) -> Result<(), Broken> {
-        let is_ready = matches!(message, GuestMessage::Ready { .. });
-        let said = match &self.greetings {
-            Some(greetings) => greetings.try_send(message).map_err(|error| match error {
-                mpsc::error::TrySendError::Full(message)
-                | mpsc::error::TrySendError::Closed(message) => message,
-            }),
-            None => Err(message),
-        };
-        if is_ready {
-            self.greetings = None;
-        }
-        said.map_err(|message| Broken::Unexpected(shown(&message)))
-    }
-
-    fn tell(&self, id: u32, event: Event, weight: u64) {
-        // What concerns an execution that has ended or was given up, concerns nobody.
-        if let Some(entry) = self.executions.get(&id) {
-            let _ = entry.events.send((event, weight));
-        }
-    }
-
-    fn call(
-        &mut self,
-        id: u32,
-        step: impl FnOnce(&mut Incoming) -> Result<Step>,
-    ) -> Result<Option<HostMessage>, Broken> {
-        let Some(entry) = self.executions.get_mut(&id) else {
-            return Ok(None);
-        };
-        match step(&mut entry.calls).map_err(|error| Broken::Unexpected(error.to_string()))? {
-            Step::More => Ok(None),
-            Step::Whole(call) => {
-                let _ = entry.events.send((Event::Call(call), 0));
-                Ok(None)
-            }
-            Step::Refused(call) => {
-                let reason = b"too many host calls are under way".to_vec();
-                Ok(Some(HostMessage::Answer {
-                    id,
-                    call,
-                    is_result: false,
-                    length: reason.len() as u64,
-                    bytes: reason,
-                }))
-            }
-        }
-    }
-}
-
-fn broken(what: &str) -> Broken {
-    Broken::Unexpected(what.to_owned())
-}
-
-fn broken_by(error: std::io::Error) -> Broken {
-    match error.kind() {
-        ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => Broken::Closed,
-        _ => Broken::Unexpected(format!("the channel: {error}")),
-    }
-}
-
-/// The beginning of what a guest said, for people.
-fn shown(message: &GuestMessage) -> String {
-    format!("{message:?}").chars().take(200).collect()
-}
-
-pub(super) fn unexpected(message: &GuestMessage) -> MachineError {
-    MachineError::Unexpected(shown(message))
 }

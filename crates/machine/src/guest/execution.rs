@@ -1,47 +1,18 @@
 //! One execution, as its caller sees it.
 
-use super::connection::{Link, Said};
-use crate::calls::{CallResult, HostCall};
+use super::connection::Link;
+use super::event::{Event, Said};
+use super::room::Room;
+use crate::calls::CallResult;
 use crate::{MachineError, Result};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::sync::OwnedSemaphorePermit;
 use ukernel_abi::message::{
-    HostMessage, LogLevel, MAX_CALL_BYTES, MAX_CHUNK_BYTES, OUTPUT_WINDOW_BYTES, Outcome, Signal,
-    SpilledOutput, Stream, TerminalSize, TraceRecord,
+    HostMessage, MAX_CALL_BYTES, MAX_CHUNK_BYTES, OUTPUT_WINDOW_BYTES, Outcome, Signal,
+    TerminalSize,
 };
 use ukernel_abi::parts::cut;
-
-/// Something an execution said.
-#[derive(Debug)]
-pub enum Event {
-    /// It wrote output.
-    Output(Stream, Vec<u8>),
-    /// It logged.
-    Log(LogLevel, String),
-    /// It traced, at this moment of its monotonic clock, nanoseconds.
-    Trace(u64, TraceRecord),
-    /// It asks for something and waits for [`Answers::answer`].
-    Call(HostCall),
-    /// A signal has reached it; `false`: its guest knows no such signal.
-    Signalled(Signal, bool),
-    /// It has ended. Nothing follows.
-    Ended {
-        /// How.
-        outcome: Outcome,
-        /// Output too long to be handed on.
-        spilled: Vec<SpilledOutput>,
-    },
-}
-
-/// How an execution ended, and what it left.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ended {
-    /// How.
-    pub outcome: Outcome,
-    /// Output too long to be handed on.
-    pub spilled: Vec<SpilledOutput>,
-}
 
 /// An execution that was begun. One that is dropped before its end goes on in its guest: end the
 /// machine, or send [`Signal::Kill`] where the guest knows that.
@@ -265,67 +236,5 @@ impl Input {
     /// As [`Execution::next`].
     pub async fn end(self) -> Result<()> {
         self.link.send(&HostMessage::InputEnd { id: self.id }).await
-    }
-}
-
-/// Room for input that the guest granted.
-#[derive(Debug)]
-pub(super) struct Room {
-    /// Bytes; `None`: no input is taken any more.
-    bytes: Mutex<Option<u64>>,
-    changed: Notify,
-}
-
-impl Room {
-    fn new(has_input: bool) -> Self {
-        Self {
-            bytes: Mutex::new(has_input.then_some(0)),
-            changed: Notify::new(),
-        }
-    }
-
-    fn bytes(&self) -> MutexGuard<'_, Option<u64>> {
-        self.bytes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The guest grants more; `false`: more than may be outstanding.
-    pub(super) fn grant(&self, more: u64, most: u64) -> bool {
-        let mut bytes = self.bytes();
-        if let Some(granted) = bytes.as_mut() {
-            *granted = granted.saturating_add(more);
-            if *granted > most {
-                return false;
-            }
-        }
-        drop(bytes);
-        self.changed.notify_waiters();
-        true
-    }
-
-    /// No input is taken any more.
-    pub(super) fn close(&self) {
-        *self.bytes() = None;
-        self.changed.notify_waiters();
-    }
-
-    fn take(&self, count: u64) {
-        if let Some(granted) = self.bytes().as_mut() {
-            *granted = granted.saturating_sub(count);
-        }
-    }
-
-    /// Room, when there is some; zero when there will be none.
-    async fn wait(&self) -> u64 {
-        loop {
-            let changed = self.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            match *self.bytes() {
-                None => return 0,
-                Some(0) => {}
-                Some(bytes) => return bytes,
-            }
-            changed.await;
-        }
     }
 }

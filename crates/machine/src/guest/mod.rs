@@ -9,12 +9,16 @@
 
 mod blocking;
 mod connection;
+mod event;
 mod execution;
 mod files;
 pub mod follow;
+mod room;
+mod state;
 
 pub use blocking::{BlockingGuest, Handles};
-pub use execution::{Answers, Ended, Event, Execution, Input, Signals};
+pub use event::{Ended, Event};
+pub use execution::{Answers, Execution, Input, Signals};
 pub use follow::{Events, Until, feed, follow};
 
 use crate::{Channel, MachineError, Result};
@@ -62,14 +66,14 @@ impl Guest {
                         ours: PROTOCOL_VERSION,
                     });
                 }
-                other => return Err(connection::unexpected(&other)),
+                other => return Err(state::unexpected(&other)),
             };
             match connection.greeting(&mut greetings).await? {
                 GuestMessage::Ready { capacity } if (1..=MAX_CAPACITY).contains(&capacity) => {
                     Ok((name, capacity))
                 }
                 GuestMessage::Refused { reason } => Err(MachineError::Refused(reason)),
-                other => Err(connection::unexpected(&other)),
+                other => Err(state::unexpected(&other)),
             }
         };
         let (name, capacity) = timeout(GREETING_TIMEOUT, greeted)
