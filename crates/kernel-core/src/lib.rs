@@ -22,7 +22,9 @@ extern crate std;
 pub mod command_line;
 pub mod execution;
 pub mod files;
+pub mod ipc;
 pub mod output;
+pub mod schedule;
 pub mod service;
 mod surroundings;
 

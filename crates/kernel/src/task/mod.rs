@@ -21,16 +21,10 @@ use crate::mem::window::Exhausted;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use switch::Context;
+use ukernel_kernel_core::schedule::{self, State};
 
 /// Most tasks alive at once.
 const MAX_TASKS: usize = 16;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Ready,
-    Waiting(Option<u64>),
-    Finished,
-}
 
 struct Task {
     context: Context,
@@ -104,13 +98,13 @@ pub(crate) fn spawn(entry: Box<dyn FnOnce()>) -> Result<(), SpawnError> {
 /// Lets every other ready task run.
 pub(crate) fn yield_now() {
     set_current(State::Ready);
-    schedule();
+    run_next();
 }
 
 /// Waits until something happened or the monotonic clock reached `deadline_ns`.
 pub(crate) fn pause(deadline_ns: Option<u64>) {
     set_current(State::Waiting(deadline_ns));
-    schedule();
+    run_next();
 }
 
 /// Waits until `ready` says so. `false` when the deadline came first.
@@ -146,7 +140,7 @@ fn finish() -> ! {
         }
     }
     wake_all();
-    schedule();
+    run_next();
     unreachable!("a finished task is never scheduled")
 }
 
@@ -170,7 +164,7 @@ fn set_current(state: State) {
 }
 
 /// Runs the next ready task after the current one, idling as long as there is none.
-fn schedule() {
+fn run_next() {
     let next = loop {
         if let Some(next) = next_ready() {
             break next;
@@ -194,20 +188,11 @@ fn schedule() {
 
 fn next_ready() -> Option<usize> {
     let scheduler = SCHEDULER.get();
-    let count = scheduler.tasks.len();
-    (1..=count)
-        .map(|step| (scheduler.current + step) % count)
-        .find(|&at| scheduler.tasks[at].state == State::Ready)
+    let states = scheduler.tasks.iter().map(|task| task.state);
+    schedule::next_ready(states, scheduler.current)
 }
 
 fn nearest_deadline() -> Option<u64> {
     let scheduler = SCHEDULER.get();
-    scheduler
-        .tasks
-        .iter()
-        .filter_map(|task| match task.state {
-            State::Waiting(deadline) => deadline,
-            _ => None,
-        })
-        .min()
+    schedule::nearest_deadline(scheduler.tasks.iter().map(|task| task.state))
 }
