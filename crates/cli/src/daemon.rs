@@ -5,25 +5,38 @@ use crate::cancel::Cancel;
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::home;
+use serde_json::Value;
 use std::io::{self, Write};
 use std::process::Command;
 use std::time::Duration;
 use ukernel_daemon::protocol::Request;
-use ukernel_daemon::{Answer, Client, DaemonError, Place, Server};
+use ukernel_daemon::{Client, DaemonError, Input, Place, Server};
 
 /// How long a daemon that a command started stays without sessions and requests.
 const IDLE_EXIT: Duration = Duration::from_secs(600);
 
-/// Asks the daemon, which is started if nobody serves. `output` gets pieces of output; on Ctrl-C
-/// the execution is interrupted.
-pub fn ask(
+/// Asks the daemon, which is started if nobody serves, for something with one answer.
+pub fn ask(request: Request) -> Result<Value, Failure> {
+    converse(
+        request,
+        &[],
+        Box::new(io::empty()),
+        None,
+        &mut |_, _| Ok(()),
+    )
+}
+
+/// Asks the daemon, which is started if nobody serves. It takes `input` piece by piece, `output`
+/// gets pieces of output; on Ctrl-C what was asked for is interrupted.
+pub fn converse(
     request: Request,
     body: &[u8],
+    input: Input,
     cancel: Option<&Cancel>,
     output: &mut dyn FnMut(&str, &[u8]) -> io::Result<()>,
-) -> Result<Answer, Failure> {
+) -> Result<Value, Failure> {
     let client = connect()?;
-    Ok(client.ask(request, body, cancel.map(Cancel::file), output)?)
+    Ok(client.ask(request, body, input, cancel.map(Cancel::file), output)?)
 }
 
 fn place() -> Result<Place, Failure> {
@@ -73,8 +86,8 @@ fn status(place: &Place, is_json: bool) -> Result<u8, Failure> {
             Some("`ukernel session` commands start it".to_owned()),
         ));
     };
-    let answer = client.ask(Request::Status, &[], None, &mut |_, _| Ok(()))?;
-    let value = answer.value;
+    let input = Box::new(io::empty());
+    let value = client.ask(Request::Status, &[], input, None, &mut |_, _| Ok(()))?;
     if is_json {
         crate::run::print_json(&value)?;
         return Ok(0);

@@ -1,15 +1,17 @@
 //! `ukernel session`: stateful sandboxes, kept by the daemon.
 
+mod files;
+mod pack;
+mod unpack;
+
 use crate::args::{Execution, GuestArg, Json, Session};
 use crate::cancel::Cancel;
-use crate::daemon::ask;
+use crate::daemon::{ask, converse};
 use crate::failure::{Failure, INTERRUPTED, WORKLOAD};
 use crate::run::print_json;
-use crate::target;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::io::{self, Read, Write};
-use std::path::Path;
 use ukernel_daemon::protocol::Request;
 use ukernel_sandbox::session::{LostSession, MAX_FILE_BYTES, SessionInfo, SnapshotInfo};
 use ukernel_sandbox::{ExecutionResult, ExecutionStatus};
@@ -27,7 +29,7 @@ pub fn session(command: &Session) -> Result<u8, Failure> {
         Session::Bash { session, execution } => execute(session, execution, true),
         Session::Interrupt { session, output } => {
             let session = session.clone();
-            let value = simple(Request::Interrupt { session })?;
+            let value = ask(Request::Interrupt { session })?;
             let text = match value["interrupted"].as_bool() {
                 Some(true) => "interrupted",
                 _ => "nothing runs",
@@ -39,14 +41,49 @@ pub fn session(command: &Session) -> Result<u8, Failure> {
             source,
             target,
             output,
-        } => put(session, source, target, *output),
+        } => files::put(session, source, target, *output),
         Session::Get {
             session,
             source,
             target,
             force,
             output,
-        } => get(session, source, target, *force, *output),
+        } => files::get(session, source, target, *force, *output),
+        Session::Ls {
+            session,
+            path,
+            output,
+        } => files::ls(session, path, *output),
+        Session::Mkdir {
+            session,
+            path,
+            output,
+        } => {
+            let (session, path) = (session.clone(), path.clone());
+            files::change(Request::Mkdir { session, path }, *output)
+        }
+        Session::Mv {
+            session,
+            from,
+            to,
+            output,
+        } => {
+            let (session, from, to) = (session.clone(), from.clone(), to.clone());
+            files::change(Request::Mv { session, from, to }, *output)
+        }
+        Session::Rm {
+            session,
+            path,
+            recursive,
+            output,
+        } => {
+            let request = Request::Rm {
+                session: session.clone(),
+                path: path.clone(),
+                recursive: *recursive,
+            };
+            files::change(request, *output)
+        }
         Session::Snapshot {
             session,
             name,
@@ -62,7 +99,7 @@ pub fn session(command: &Session) -> Result<u8, Failure> {
             } else {
                 Request::Snapshot { session, name }
             };
-            let value = simple(request)?;
+            let value = ask(request)?;
             say(*output, &value, text_of(&value["id"]))
         }
         Session::Snapshots { session, output } => snapshots(session, *output),
@@ -71,7 +108,7 @@ pub fn session(command: &Session) -> Result<u8, Failure> {
             snapshot,
             output,
         } => {
-            let value = simple(Request::Rollback {
+            let value = ask(Request::Rollback {
                 session: session.clone(),
                 snapshot: snapshot.clone(),
             })?;
@@ -88,7 +125,7 @@ pub fn session(command: &Session) -> Result<u8, Failure> {
             names,
             output,
         } => {
-            let value = simple(Request::Fork {
+            let value = ask(Request::Fork {
                 session: session.clone(),
                 from: from.clone(),
                 count: *count,
@@ -100,20 +137,16 @@ pub fn session(command: &Session) -> Result<u8, Failure> {
         }
         Session::Extend { session, output } => {
             let session = session.clone();
-            let value = simple(Request::Extend { session })?;
+            let value = ask(Request::Extend { session })?;
             let left = value["remaining_s"].as_u64().unwrap_or(0);
             say(*output, &value, &format!("{left} s left"))
         }
         Session::Destroy { session, output } => {
             let session = session.clone();
-            let value = simple(Request::Destroy { session })?;
+            let value = ask(Request::Destroy { session })?;
             say(*output, &value, "destroyed")
         }
     }
-}
-
-fn simple(request: Request) -> Result<Value, Failure> {
-    Ok(ask(request, &[], None, &mut |_, _| Ok(()))?.value)
 }
 
 /// The document, or its text.
@@ -156,13 +189,13 @@ fn label(info: &SessionInfo) -> String {
 fn create(name: Option<&str>, guest: GuestArg, output: Json) -> Result<u8, Failure> {
     guest.check()?;
     let name = name.map(ToOwned::to_owned);
-    let value = simple(Request::Create { name })?;
+    let value = ask(Request::Create { name })?;
     let info: SessionInfo = parse(&value)?;
     say(output, &value, &label(&info))
 }
 
 fn list(output: Json) -> Result<u8, Failure> {
-    let value = simple(Request::List)?;
+    let value = ask(Request::List)?;
     if output.json {
         print_json(&value)?;
         return Ok(0);
@@ -192,7 +225,7 @@ fn list(output: Json) -> Result<u8, Failure> {
 
 fn snapshots(session: &str, output: Json) -> Result<u8, Failure> {
     let session = session.to_owned();
-    let value = simple(Request::Snapshots { session })?;
+    let value = ask(Request::Snapshots { session })?;
     if output.json {
         print_json(&value)?;
         return Ok(0);
@@ -215,7 +248,7 @@ fn snapshots(session: &str, output: Json) -> Result<u8, Failure> {
 
 fn execute(session: &str, execution: &Execution, is_command: bool) -> Result<u8, Failure> {
     let code = match execution.code.as_str() {
-        "-" => read_input(Path::new("-"))?,
+        "-" => read_input()?,
         code => code.as_bytes().to_vec(),
     };
     let cancel = Cancel::install()?;
@@ -233,9 +266,10 @@ fn execute(session: &str, execution: &Execution, is_command: bool) -> Result<u8,
     };
     // Told in the document of a failure; a result brings its own.
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-    let answered = ask(
+    let answered = converse(
         request,
         &code,
+        Box::new(io::stdin()),
         Some(&cancel),
         &mut |stream, bytes| match stream {
             "stdout" if is_json => stdout.write_all(bytes),
@@ -262,9 +296,9 @@ fn execute(session: &str, execution: &Execution, is_command: bool) -> Result<u8,
         }
         answered => answered?,
     };
-    let result: ExecutionResult = parse(&answer.value)?;
+    let result: ExecutionResult = parse(&answer)?;
     if is_json {
-        print_json(&answer.value)?;
+        print_json(&answer)?;
     } else {
         if let Some(value) = &result.value {
             print_line(value)?;
@@ -287,65 +321,17 @@ fn execute(session: &str, execution: &Execution, is_command: bool) -> Result<u8,
     })
 }
 
-fn put(session: &str, source: &Path, target: &str, output: Json) -> Result<u8, Failure> {
-    let content = read_input(source)?;
-    let request = Request::Put {
-        session: session.to_owned(),
-        path: target.to_owned(),
-    };
-    let value = ask(request, &content, None, &mut |_, _| Ok(()))?.value;
-    say(output, &value, &format!("{} bytes", content.len()))
-}
-
-fn get(
-    session: &str,
-    source: &str,
-    target: &Path,
-    force: bool,
-    output: Json,
-) -> Result<u8, Failure> {
-    let is_stdout = target == Path::new("-");
-    if !is_stdout {
-        target::check(target, force)?;
-    }
-    let request = Request::Get {
-        session: session.to_owned(),
-        path: source.to_owned(),
-    };
-    let answer = ask(request, &[], None, &mut |_, _| Ok(()))?;
-    if is_stdout {
-        io::stdout()
-            .write_all(&answer.body)
-            .map_err(output_failed)?;
-        return Ok(0);
-    }
-    target::write(target, &answer.body, force)?;
-    say(
-        output,
-        &answer.value,
-        &format!("{} bytes", answer.body.len()),
-    )
-}
-
-/// A file, or standard input, of at most what moves at once.
-fn read_input(source: &Path) -> Result<Vec<u8>, Failure> {
-    let failed = |error: io::Error| {
-        Failure::usage(
-            format!("{}: {error}", source.display()),
-            "give a readable file",
-        )
-    };
+/// All of standard input, of at most what moves at once.
+fn read_input() -> Result<Vec<u8>, Failure> {
     let mut content = Vec::new();
     let limit = MAX_FILE_BYTES as u64 + 1;
-    if source == Path::new("-") {
-        io::stdin().take(limit).read_to_end(&mut content)
-    } else {
-        std::fs::File::open(source).and_then(|file| file.take(limit).read_to_end(&mut content))
-    }
-    .map_err(failed)?;
+    io::stdin()
+        .take(limit)
+        .read_to_end(&mut content)
+        .map_err(|error| Failure::usage(format!("-: {error}"), "give readable input"))?;
     if content.len() > MAX_FILE_BYTES {
         return Err(Failure::usage(
-            format!("{} is longer than 256 MiB", source.display()),
+            "the code is longer than 256 MiB",
             "split it",
         ));
     }

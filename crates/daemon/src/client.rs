@@ -29,14 +29,8 @@ const MAX_ANSWER_HEAD_BYTES: u64 = 64 << 20;
 /// Takes pieces of output as they come: the stream's name, and the bytes.
 pub type Output<'a> = &'a mut dyn FnMut(&str, &[u8]) -> io::Result<()>;
 
-/// What came of a request.
-#[derive(Debug)]
-pub struct Answer {
-    /// What the daemon said.
-    pub value: Value,
-    /// What came with it.
-    pub body: Vec<u8>,
-}
+/// What the daemon is sent piece by piece, when it asks: standard input, or an archive.
+pub type Input = Box<dyn Read + Send>;
 
 /// A connection to the daemon, good for one request.
 #[derive(Debug)]
@@ -96,7 +90,8 @@ impl Client {
         })
     }
 
-    /// Asks. When `cancel` becomes readable the execution that was asked for is interrupted.
+    /// Asks, and says what came of it. When `cancel` becomes readable the execution that was
+    /// asked for is interrupted.
     ///
     /// # Errors
     /// [`DaemonError::Failed`], [`DaemonError::Gone`], [`DaemonError::RequestTooLong`].
@@ -104,10 +99,11 @@ impl Client {
         self,
         request: Request,
         body: &[u8],
+        input: Input,
         cancel: Option<BorrowedFd<'_>>,
         output: Output<'_>,
-    ) -> Result<Answer> {
-        converse(&self.stream, request, body, cancel, output)
+    ) -> Result<Value> {
+        converse(&self.stream, request, body, input, cancel, output)
     }
 
     /// Ends the daemon and waits until it has.
@@ -115,7 +111,15 @@ impl Client {
     /// # Errors
     /// [`DaemonError::Gone`], [`DaemonError::NotEnding`].
     pub fn stop(mut self) -> Result<()> {
-        converse(&self.stream, Request::Stop, &[], None, &mut |_, _| Ok(()))?;
+        let input = Box::new(io::empty());
+        converse(
+            &self.stream,
+            Request::Stop,
+            &[],
+            input,
+            None,
+            &mut |_, _| Ok(()),
+        )?;
         self.stream
             .set_read_timeout(Some(STOP_TIMEOUT))
             .map_err(DaemonError::NotEnding)?;
@@ -133,9 +137,10 @@ fn converse(
     stream: &UnixStream,
     request: Request,
     body: &[u8],
+    input: Input,
     cancel: Option<BorrowedFd<'_>>,
     output: Output<'_>,
-) -> Result<Answer> {
+) -> Result<Value> {
     let asked = Asked {
         request,
         body: body.len() as u64,
@@ -151,7 +156,8 @@ fn converse(
         .write_all(&head)
         .and_then(|()| writer.write_all(body));
     let mut reader = BufReader::new(stream);
-    let mut input = None;
+    let mut input = Some(input);
+    let mut sender = None;
     loop {
         if let Some(cancel) = cancel {
             wait(stream, &reader, cancel).map_err(DaemonError::Gone)?;
@@ -172,22 +178,23 @@ fn converse(
                 }
             }
             Reply::Input => {
-                let input = match &input {
-                    Some(input) => input,
-                    None => input.insert(send_input(stream).map_err(DaemonError::Gone)?),
-                };
-                // Fails when the thread has ended: then the input had, and the daemon knows.
-                let _ = input.send(());
+                if let Some(input) = input.take() {
+                    sender = Some(send_input(stream, input).map_err(DaemonError::Gone)?);
+                }
+                if let Some(sender) = &sender {
+                    // Fails when the thread has ended: then the input had, and the daemon knows.
+                    let _ = sender.send(());
+                }
             }
-            Reply::Done { value } => return Ok(Answer { value, body }),
+            Reply::Done { value } => return Ok(value),
             Reply::Failed { kind, message } => return Err(DaemonError::Failed { kind, message }),
         }
     }
 }
 
-/// Starts a thread that sends a piece of standard input each time it is asked to, so that output
-/// is heard meanwhile. It ends with the input; one that waits for input ends with the process.
-fn send_input(stream: &UnixStream) -> io::Result<mpsc::Sender<()>> {
+/// Starts a thread that sends a piece of input each time it is asked to, so that output is heard
+/// meanwhile. It ends with the input; one that waits for input ends with the process.
+fn send_input(stream: &UnixStream, mut input: Input) -> io::Result<mpsc::Sender<()>> {
     let mut stream = stream.try_clone()?;
     let (wanted, wants) = mpsc::channel();
     std::thread::Builder::new()
@@ -196,7 +203,7 @@ fn send_input(stream: &UnixStream) -> io::Result<mpsc::Sender<()>> {
             let mut piece = vec![0; 4 + MAX_INPUT_BYTES];
             while wants.recv().is_ok() {
                 // What cannot be read has ended.
-                let count = io::stdin().read(&mut piece[4..]).unwrap_or(0);
+                let count = input.read(&mut piece[4..]).unwrap_or(0);
                 let length = u32::try_from(count).unwrap_or(0);
                 piece[..4].copy_from_slice(&length.to_le_bytes());
                 if stream.write_all(&piece[..4 + count]).is_err() || count == 0 {

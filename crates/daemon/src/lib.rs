@@ -19,8 +19,9 @@ mod place;
 pub mod protocol;
 mod requests;
 mod server;
+mod transfer;
 
-pub use client::{Answer, Client};
+pub use client::{Client, Input};
 pub use error::{DaemonError, Result};
 pub use place::Place;
 pub use server::Server;

@@ -6,9 +6,10 @@
 //!   {"reply":"output","stream":"stdout","body":3}\n42\n
 //!   {"reply":"done","value":{...},"body":0}\n
 //! ```
-//! While an execution runs, each reply `input` is answered by one piece of standard input: its
+//! Each reply `input` is answered by one piece of standard input, or of the archive of a `put`: its
 //! length (u32, little endian, at most [`MAX_INPUT_BYTES`]), then its bytes; no bytes are the end.
-//! A client that closes its half during an execution interrupts it.
+//! The archive of a `get` comes as output of a stream `archive`. Archives are tar.
+//! A client that closes its half interrupts its execution and ends its `put` or `get`.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -18,7 +19,7 @@ use ukernel_sandbox::SandboxError;
 /// Longest head, in bytes.
 pub const MAX_HEAD_BYTES: usize = 64 << 10;
 
-/// Longest piece of standard input, in bytes.
+/// Longest piece of standard input or of an archive, in bytes.
 pub const MAX_INPUT_BYTES: usize = 64 << 10;
 
 /// What a client wants.
@@ -59,19 +60,51 @@ pub enum Request {
         /// Name or id.
         session: String,
     },
-    /// Writes the body to a file of the guest.
+    /// Writes what an archive holds to the guest.
     Put {
         /// Name or id.
         session: String,
         /// Path in the guest.
         path: String,
     },
-    /// Reads a file of the guest; it is the body of the answer.
+    /// Reads a file or folder of the guest as an archive.
     Get {
         /// Name or id.
         session: String,
         /// Path in the guest.
         path: String,
+    },
+    /// Lists a folder of the guest.
+    Ls {
+        /// Name or id.
+        session: String,
+        /// Path in the guest.
+        path: String,
+    },
+    /// Makes a folder of the guest.
+    Mkdir {
+        /// Name or id.
+        session: String,
+        /// Path in the guest.
+        path: String,
+    },
+    /// Renames a file or folder of the guest.
+    Mv {
+        /// Name or id.
+        session: String,
+        /// Path in the guest.
+        from: String,
+        /// Path in the guest.
+        to: String,
+    },
+    /// Removes a file or folder of the guest.
+    Rm {
+        /// Name or id.
+        session: String,
+        /// Path in the guest.
+        path: String,
+        /// Whether what is in a folder goes too.
+        recursive: bool,
     },
     /// Keeps the state of now.
     Snapshot {
@@ -142,10 +175,10 @@ pub struct Asked {
 pub enum Reply {
     /// A piece of output, which is the body. More follows.
     Output {
-        /// `stdout` or `stderr`.
+        /// `stdout`, `stderr` or `archive`.
         stream: String,
     },
-    /// The program reads: the client is to send one piece of standard input.
+    /// The client is to send one piece of standard input or of its archive.
     Input,
     /// It is done.
     Done {
@@ -231,9 +264,10 @@ impl From<&SandboxError> for FailureKind {
                 | MachineError::Vmm(_)
                 | MachineError::Firecracker { .. },
             ) => Self::Host,
-            SandboxError::Machine(_) | SandboxError::SessionEnded(_) | SandboxError::Stopping => {
-                Self::Failed
-            }
+            SandboxError::Machine(_)
+            | SandboxError::Archive(_)
+            | SandboxError::SessionEnded(_)
+            | SandboxError::Stopping => Self::Failed,
         }
     }
 }

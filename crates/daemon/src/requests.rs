@@ -2,6 +2,7 @@
 
 use crate::connection::{Ears, Mouth};
 use crate::protocol::{FailureKind, Reply, Request};
+use crate::transfer;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::io;
@@ -55,18 +56,19 @@ pub async fn answer(
             };
             ran.map(to_value)
         }
-        Request::Get { session, path } => {
-            let content = match find(&session) {
-                Ok(session) => session.get_file(&path).await,
+        Request::Put { session, path } => {
+            let moved = match find(&session) {
+                Ok(session) => transfer::put(&session, &path, ears, mouth).await?,
                 Err(error) => Err(error),
             };
-            match content {
-                Ok(content) => {
-                    let value = json!({ "bytes": content.len() });
-                    return mouth.say(Reply::Done { value }, &content).await;
-                }
+            moved.map(to_value)
+        }
+        Request::Get { session, path } => {
+            let moved = match find(&session) {
+                Ok(session) => transfer::get(&session, &path, ears, mouth).await?,
                 Err(error) => Err(error),
-            }
+            };
+            moved.map(to_value)
         }
         other => simple(sessions, owner, other, body).await,
     };
@@ -108,10 +110,22 @@ async fn simple(
             let code = String::from_utf8_lossy(&body).into_owned();
             to_value(find(&session)?.validate(&code).await?)
         }
-        Request::Put { session, path } => {
-            let bytes = body.len();
-            find(&session)?.put_file(&path, body).await?;
-            json!({ "bytes": bytes })
+        Request::Ls { session, path } => to_value(find(&session)?.list_folder(&path).await?),
+        Request::Mkdir { session, path } => {
+            find(&session)?.make_folder(&path).await?;
+            json!({ "path": path })
+        }
+        Request::Mv { session, from, to } => {
+            find(&session)?.rename(&from, &to).await?;
+            json!({ "path": to })
+        }
+        Request::Rm {
+            session,
+            path,
+            recursive,
+        } => {
+            find(&session)?.remove(&path, recursive).await?;
+            json!({ "path": path })
         }
         Request::Snapshot { session, name } => {
             let id = find(&session)?.create_snapshot(&name).await?;
@@ -165,7 +179,11 @@ async fn simple(
             }
         },
         // `answer` and the server have taken these.
-        Request::Exec { .. } | Request::Get { .. } | Request::Status | Request::Stop => Value::Null,
+        Request::Exec { .. }
+        | Request::Put { .. }
+        | Request::Get { .. }
+        | Request::Status
+        | Request::Stop => Value::Null,
     })
 }
 

@@ -141,6 +141,9 @@ pub enum SandboxError {
         /// What the system said.
         cause: io::Error,
     },
+    /// A tar archive on its way in or out of a session.
+    #[error("the archive: {0}")]
+    Archive(#[source] io::Error),
     /// The machine that was to become the template failed.
     #[error("the first VM failed: {reason}")]
     Template {

@@ -45,28 +45,70 @@ pub enum Session {
         #[command(flatten)]
         output: Json,
     },
-    /// Copy a file into a session.
+    /// Copy a file or folder into a session. What is neither is left out, with exit code 1.
     Put {
         /// Name or id of the session.
         session: String,
-        /// File here; `-` is standard input.
+        /// File or folder here; `-` is standard input. What is in a folder then is in TARGET.
         source: PathBuf,
         /// Absolute path in the guest.
         target: String,
         #[command(flatten)]
         output: Json,
     },
-    /// Copy a file out of a session.
+    /// Copy a file or folder out of a session.
     Get {
         /// Name or id of the session.
         session: String,
         /// Absolute path in the guest.
         source: String,
-        /// File here, written as a whole or not at all; `-` is standard output.
+        /// File or folder here, written as a whole or not at all; `-` is standard output.
         target: PathBuf,
-        /// Replace the file here if there is one. A link is replaced, never followed.
+        /// Replace the file or the whole folder here. A link is replaced, never followed.
         #[arg(long)]
         force: bool,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// List a folder of a session.
+    Ls {
+        /// Name or id of the session.
+        session: String,
+        /// Absolute path in the guest.
+        #[arg(default_value = "/")]
+        path: String,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// Make a folder in a session, and those above it.
+    Mkdir {
+        /// Name or id of the session.
+        session: String,
+        /// Absolute path in the guest.
+        path: String,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// Rename a file or folder of a session. A file there is replaced.
+    Mv {
+        /// Name or id of the session.
+        session: String,
+        /// Absolute path in the guest.
+        from: String,
+        /// Absolute path in the guest.
+        to: String,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// Remove a file or an empty folder of a session.
+    Rm {
+        /// Name or id of the session.
+        session: String,
+        /// Absolute path in the guest.
+        path: String,
+        /// Remove a folder with all that is in it.
+        #[arg(short = 'r', long)]
+        recursive: bool,
         #[command(flatten)]
         output: Json,
     },

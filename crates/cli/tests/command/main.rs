@@ -3,6 +3,7 @@
 //! Real VMs throughout. State is kept in the target folder, so kernel and image are built
 //! once. What the host lacks is listed as ignored, with the reason.
 
+mod files;
 mod ground;
 mod host;
 mod input;
@@ -18,7 +19,7 @@ fn main() {
     let arguments = Arguments::from_args();
     let no_kvm = ukernel_vmm::open_kvm().err().map(|error| error.to_string());
     let no_mounts = no_kvm.clone().or_else(host::lack);
-    let groups: [(&str, Option<String>, &[ground::Behaviour]); 9] = [
+    let groups: [(&str, Option<String>, &[ground::Behaviour]); 10] = [
         ("usage", None, usage::BEHAVIOURS),
         (
             "usage",
@@ -28,6 +29,7 @@ fn main() {
         ("programs", no_kvm.clone(), programs::BEHAVIOURS),
         ("sessions", no_kvm.clone(), sessions::BEHAVIOURS),
         ("input", no_kvm.clone(), input::BEHAVIOURS),
+        ("files", no_kvm.clone(), files::BEHAVIOURS),
         ("rlm", None, rlm::WITHOUT_VMS),
         ("rlm", no_kvm.clone(), rlm::BEHAVIOURS),
         ("store", no_kvm.clone(), store::BEHAVIOURS),

@@ -1,5 +1,6 @@
 //! Sessions: what is behind a name, and the manager that owns them.
 
+mod archive;
 mod calls;
 mod checkpoint;
 mod environment;
@@ -17,6 +18,7 @@ mod snapshots;
 mod state;
 mod stored;
 
+pub use archive::Moved;
 pub use files::MAX_FILE_BYTES;
 pub use info::{LostSession, SessionInfo, SnapshotInfo};
 pub use manager::{Create, SessionManager};

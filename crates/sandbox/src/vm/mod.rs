@@ -13,6 +13,7 @@ use std::future::Future;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::runtime::Handle;
+use ukernel_abi::message::{FileEntry, FileOp, FileStatus};
 use ukernel_machine::guest::{Guest, follow};
 use ukernel_machine::saved::Body;
 use ukernel_machine::{Machine, MachineError};
@@ -72,6 +73,44 @@ impl Vm {
     /// Reads a file of the guest. Only on a thread that may block.
     pub(crate) fn read_file(&self, path: &str, max: usize) -> Result<Vec<u8>, MachineError> {
         wait_for(self.guest()?.read_file(path, max))
+    }
+
+    /// Writes a piece of a file of the guest, at most
+    /// [`MAX_CHUNK_BYTES`](ukernel_abi::message::MAX_CHUNK_BYTES) with one message. Only on a
+    /// thread that may block.
+    pub(crate) fn write_at(
+        &self,
+        path: &str,
+        offset: u64,
+        truncate: bool,
+        bytes: &[u8],
+    ) -> Result<(), MachineError> {
+        wait_for(self.guest()?.write_at(path, offset, truncate, bytes))
+    }
+
+    /// Reads a piece of a file of the guest. Only on a thread that may block.
+    pub(crate) fn read_at(
+        &self,
+        path: &str,
+        offset: u64,
+        max: usize,
+    ) -> Result<Vec<u8>, MachineError> {
+        wait_for(self.guest()?.read_at(path, offset, max))
+    }
+
+    /// What is at a path of the guest. Only on a thread that may block.
+    pub(crate) fn stat(&self, path: &str) -> Result<FileStatus, MachineError> {
+        wait_for(self.guest()?.stat(path))
+    }
+
+    /// The entries of a folder of the guest. Only on a thread that may block.
+    pub(crate) fn list(&self, path: &str) -> Result<Vec<FileEntry>, MachineError> {
+        wait_for(self.guest()?.list(path))
+    }
+
+    /// Makes a folder, renames or removes. Only on a thread that may block.
+    pub(crate) fn change(&self, path: &str, op: FileOp) -> Result<(), MachineError> {
+        wait_for(self.guest()?.change(path, op))
     }
 
     /// Writes what the machine has become into a folder, and goes on. See [`Machine::snapshot`].

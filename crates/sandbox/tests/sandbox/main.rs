@@ -4,6 +4,7 @@
 
 mod commands;
 mod faults;
+mod files;
 mod ground;
 mod lifetime;
 mod limits;
@@ -23,6 +24,7 @@ fn behaviours() -> impl Iterator<Item = Behaviour> {
         sessions::BEHAVIOURS,
         commands::BEHAVIOURS,
         snapshots::BEHAVIOURS,
+        files::BEHAVIOURS,
         limits::BEHAVIOURS,
         lifetime::BEHAVIOURS,
         pool::BEHAVIOURS,
