@@ -4,6 +4,7 @@ use crate::ground::{Behaviour, Ran, children_of, home, ukernel};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use serde_json::Value;
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -285,8 +286,12 @@ fn interrupt() {
     let desk = Desk::new();
     desk.says(&["create", "--name", "lab"]);
     desk.says(&["exec", "lab", "x = 1"]);
-    let running = desk.start(&["exec", "lab", "x = 2\nwhile True: pass"]);
-    desk.until_running("lab");
+    let code = "x = 2\nprint('go', flush=True)\nwhile True: pass";
+    let mut running = desk.start(&["exec", "lab", code]);
+    // Before its first line an interrupt ends it without a traceback, and without that line.
+    let mut go = [0; 3];
+    let mut stdout = running.stdout.take().expect("a pipe");
+    stdout.read_exact(&mut go).expect("it runs");
     signal(running.id(), Signal::INT);
     let ran: Ran = running.wait_with_output().expect("it ends").into();
     let ran = ran.expect(130);
