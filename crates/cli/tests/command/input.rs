@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 pub const BEHAVIOURS: &[Behaviour] = &[
     ("input_reaches_a_program", program),
+    ("input_that_cannot_be_read_has_ended", unreadable),
     ("input_reaches_a_session_and_its_shell", session),
     ("input_that_never_ends_stops_nobody", endless),
     ("much_input_arrives_whole", much),
@@ -55,6 +56,18 @@ fn program() {
         feed(run(&script, &[]), b"ab\ncd\n").expect(0).text(),
         "ba\ndc\n"
     );
+}
+
+/// What cannot be read, a folder here, is an input that has ended.
+fn unreadable() {
+    let script = Script::new("import sys; print(repr(sys.stdin.read()))");
+    let folder = std::fs::File::open("/").expect("a folder");
+    let ran: Ran = run(&script, &[])
+        .stdin(folder)
+        .output()
+        .expect("it ends")
+        .into();
+    assert_eq!(ran.expect(0).text(), "''\n");
 }
 
 fn session() {

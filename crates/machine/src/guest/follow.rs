@@ -138,7 +138,8 @@ async fn wait_until(deadline: Option<Instant>) {
 /// not read before the program reads.
 ///
 /// # Errors
-/// [`MachineError::Io`] if `source` cannot be read; those of [`Execution::next`].
+/// [`MachineError::Io`] if `source` cannot be read, which ends the input; those of
+/// [`Execution::next`].
 pub async fn feed(input: Input, mut source: impl AsyncRead + Unpin) -> Result<()> {
     let mut buffer = vec![0; 64 << 10];
     loop {
@@ -146,10 +147,14 @@ pub async fn feed(input: Input, mut source: impl AsyncRead + Unpin) -> Result<()
         if most == 0 {
             return Ok(());
         }
-        let count = source
-            .read(&mut buffer[..most])
-            .await
-            .map_err(|error| MachineError::io("reading standard input", error))?;
+        let count = match source.read(&mut buffer[..most]).await {
+            Ok(count) => count,
+            Err(error) => {
+                // The program must not wait for what will not come.
+                input.end().await?;
+                return Err(MachineError::io("reading standard input", error));
+            }
+        };
         if count == 0 {
             return input.end().await;
         }
