@@ -1,7 +1,7 @@
 //! Files and folders in and out of sessions.
 
+use crate::desk::Desk;
 use crate::ground::{Behaviour, Ran, ukernel};
-use crate::sessions::Desk;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use std::fs;
 use std::io::Write;

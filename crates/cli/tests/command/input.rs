@@ -1,7 +1,7 @@
 //! Standard input, and clients that do not wait for the end.
 
+use crate::desk::Desk;
 use crate::ground::{Behaviour, Ran, Script, home, ukernel};
-use crate::sessions::Desk;
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::thread;

@@ -3,6 +3,8 @@
 //! Real VMs throughout. State is kept in the target folder, so kernel and image are built
 //! once. What the host lacks is listed as ignored, with the reason.
 
+mod daemon;
+mod desk;
 mod files;
 mod ground;
 mod host;
@@ -19,7 +21,7 @@ fn main() {
     let arguments = Arguments::from_args();
     let no_kvm = ukernel_vmm::open_kvm().err().map(|error| error.to_string());
     let no_mounts = no_kvm.clone().or_else(host::lack);
-    let groups: [(&str, Option<String>, &[ground::Behaviour]); 10] = [
+    let groups: [(&str, Option<String>, &[ground::Behaviour]); 11] = [
         ("usage", None, usage::BEHAVIOURS),
         (
             "usage",
@@ -28,6 +30,7 @@ fn main() {
         ),
         ("programs", no_kvm.clone(), programs::BEHAVIOURS),
         ("sessions", no_kvm.clone(), sessions::BEHAVIOURS),
+        ("daemon", no_kvm.clone(), daemon::BEHAVIOURS),
         ("input", no_kvm.clone(), input::BEHAVIOURS),
         ("files", no_kvm.clone(), files::BEHAVIOURS),
         ("rlm", None, rlm::WITHOUT_VMS),
