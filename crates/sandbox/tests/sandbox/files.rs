@@ -1,7 +1,7 @@
 //! Folders and files go in and out of a session.
 
 use crate::Behaviour;
-use crate::ground::{Ground, config, create, start_endless, value};
+use crate::ground::{Ground, config, create, start, value};
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -107,7 +107,12 @@ fn waits(ground: &Ground) {
     let manager = ground.manager();
     ground.run(async {
         let lab = create(&manager, "lab").await;
-        let running = start_endless(&lab).await;
+        // It waits, because only the embedded VMM reaches a program that computes.
+        let running = start(
+            &lab,
+            "import time; print('go', flush=True); time.sleep(1000)",
+        )
+        .await;
         let putter = lab.clone();
         let bytes = archive(&[("f", b"1")]);
         let putting = tokio::spawn(async move { put(&putter, bytes, "/d").await });
@@ -122,10 +127,7 @@ fn waits(ground: &Ground) {
 }
 
 fn many(ground: &Ground) {
-    let manager = ground.manager_with(SandboxConfig {
-        initial_overlay_mb: 64,
-        ..config()
-    });
+    let manager = ground.manager();
     ground.run(async {
         let lab = create(&manager, "lab").await;
         let names: Vec<String> = (0..2_000).map(|n| format!("{}/{n}", n % 100)).collect();

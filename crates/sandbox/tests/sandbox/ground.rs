@@ -166,9 +166,17 @@ pub async fn run_for(
     session.execute_code(code, &context).await
 }
 
-/// Starts code that does not end, and returns when it runs.
+/// Starts code that computes without end, and returns when it runs.
 pub async fn start_endless(
     session: &Session,
+) -> tokio::task::JoinHandle<Result<ExecutionResult, SandboxError>> {
+    start(session, "print('go')\nwhile True: pass").await
+}
+
+/// Starts code, and returns when it prints something.
+pub async fn start(
+    session: &Session,
+    code: &'static str,
 ) -> tokio::task::JoinHandle<Result<ExecutionResult, SandboxError>> {
     let (started, mut has_started) = tokio::sync::mpsc::channel(1);
     let context = ExecutionContext {
@@ -176,11 +184,7 @@ pub async fn start_endless(
         ..ExecutionContext::default()
     };
     let runner = session.clone();
-    let running = tokio::spawn(async move {
-        runner
-            .execute_code("print('go')\nwhile True: pass", &context)
-            .await
-    });
+    let running = tokio::spawn(async move { runner.execute_code(code, &context).await });
     tokio::time::timeout(Duration::from_secs(30), has_started.recv())
         .await
         .expect("it starts");
