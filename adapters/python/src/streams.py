@@ -26,6 +26,9 @@ class Input(io.RawIOBase):
     name = "<stdin>"
     mode = "r"
 
+    # Whether it was read from: what is buffered then is not meant for the next program.
+    is_used = False
+
     def readable(self):
         return True
 
@@ -33,6 +36,7 @@ class Input(io.RawIOBase):
         return 0
 
     def readinto(self, buffer):
+        self.is_used = True
         data = os.read(0, min(len(buffer), BUFFER_BYTES))
         buffer[: len(data)] = data
         return len(data)
@@ -56,11 +60,14 @@ def fresh(descriptor, name, errors):
 
 
 def restore():
-    """Replaces the streams a program closed: the next program must be heard. Input is always a
-    fresh one, since what the program before it has not read is not meant for this one."""
-    is_ours = sys.stdin is sys.__stdin__ or is_closed(sys.stdin)
-    sys.__stdin__ = fresh_input()
-    if is_ours:
+    """Replaces the streams a program closed, because the next program must be heard, and an input
+    that was read from, because what is left of it is not meant for the next program."""
+    if is_closed(sys.__stdin__) or is_used(sys.__stdin__):
+        is_ours = sys.stdin is sys.__stdin__ or is_closed(sys.stdin)
+        sys.__stdin__ = fresh_input()
+        if is_ours:
+            sys.stdin = sys.__stdin__
+    elif is_closed(sys.stdin):
         sys.stdin = sys.__stdin__
     if is_closed(sys.__stdout__):
         sys.__stdout__ = fresh(1, "<stdout>", "surrogateescape")
@@ -70,6 +77,14 @@ def restore():
         sys.stdout = sys.__stdout__
     if is_closed(sys.stderr):
         sys.stderr = sys.__stderr__
+
+
+def is_used(stream):
+    """Whether a standard input was read from. One that a program took apart counts as used."""
+    try:
+        return stream.buffer.raw.is_used
+    except Exception:  # noqa: BLE001 - detached, or something odd in its place
+        return True
 
 
 def is_closed(stream):

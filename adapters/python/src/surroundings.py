@@ -6,12 +6,19 @@ No part of this module knows of components, so it is tested with any Python.
 import contextlib
 import os
 
+NOTHING = contextlib.nullcontext()
 
-@contextlib.contextmanager
+
 def of(variables, folder):
     """Goes to a folder, where the code stays, and adds variables for as long as this is open.
 
     OSError if there is no such folder; nothing has changed then."""
+    # Most code asks for neither, and then it costs nothing.
+    return added(variables, folder) if variables or folder is not None else NOTHING
+
+
+@contextlib.contextmanager
+def added(variables, folder):
     if folder is not None:
         os.chdir(folder)
     before = {name: os.environ.get(name) for name, _ in variables}

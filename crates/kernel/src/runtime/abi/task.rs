@@ -80,8 +80,10 @@ pub(super) fn link(interface: &mut Interface<'_>) -> wasmtime::Result<()> {
     interface.func_wrap(
         "take-interrupt",
         |context: Context<'_>, (is_reached,): (bool,)| {
-            // A program reached from outside has not let the host's message in yet.
-            task::yield_now();
+            if is_reached {
+                // A program that computes has not let the host's message in yet.
+                task::yield_now();
+            }
             let running = context.data().execution.clone();
             Ok((execution::take_interrupt(&running, is_reached),))
         },
