@@ -19,7 +19,7 @@ pub(crate) fn print(running: &Running, stream: Stream, bytes: &[u8]) {
     let mut rest = &bytes[..sent];
     while !rest.is_empty() {
         task::wait_until(None, || running.get().has_room());
-        let id = {
+        let (id, chunk) = {
             let mut execution = running.get();
             if !execution.is_heard() {
                 return;
@@ -32,9 +32,9 @@ pub(crate) fn print(running: &Running, stream: Stream, bytes: &[u8]) {
             (execution.id, chunk)
         };
         channel::say(&GuestMessage::Output {
-            id: id.0,
+            id,
             stream,
-            bytes: id.1.to_vec(),
+            bytes: chunk.to_vec(),
         });
     }
     task::yield_now();
@@ -42,20 +42,17 @@ pub(crate) fn print(running: &Running, stream: Stream, bytes: &[u8]) {
 
 /// A task logged. Waits while the host has no room.
 pub(crate) fn log(running: &Running, level: LogLevel, message: String) {
-    record(running, |id| GuestMessage::Log { id, level, message });
+    say_whole(running, |id| GuestMessage::Log { id, level, message });
 }
 
 /// A task traced. Waits while the host has no room.
-pub(crate) fn trace(running: &Running, record_: TraceRecord) {
+pub(crate) fn trace(running: &Running, record: TraceRecord) {
     let at_ns = clock::monotonic_ns();
-    record(running, |id| GuestMessage::Trace {
-        id,
-        at_ns,
-        record: record_,
-    });
+    say_whole(running, |id| GuestMessage::Trace { id, at_ns, record });
 }
 
-fn record(running: &Running, message: impl FnOnce(u32) -> GuestMessage) {
+/// Says something that is not cut, when there is room.
+fn say_whole(running: &Running, message: impl FnOnce(u32) -> GuestMessage) {
     task::wait_until(None, || running.get().has_room());
     let message = {
         let mut execution = running.get();
