@@ -16,9 +16,8 @@ pub const MEMORY_RESERVATION_BYTES: u64 = 4 << 30;
 /// Unmapped bytes behind the reservation, which catch static offsets.
 pub const MEMORY_GUARD_BYTES: u64 = 32 << 20;
 
-/// Stack a workload may use, in bytes: deep enough for CPython to raise
-/// `RecursionError` before it is reached.
-pub const MAX_WASM_STACK_BYTES: usize = 32 << 20;
+/// Most stack an image may ask for, in bytes: what the kernel's tasks have.
+pub const MAX_STACK_BYTES: u32 = 32 << 20;
 
 /// Cranelift CPU features images are compiled for, beyond the x86-64 baseline.
 /// This is x86-64-v2, which every host of the last decade has.

@@ -2,8 +2,9 @@
 //!
 //! Compiled code asks nobody whether it should go on: a check in every loop would cost all
 //! programs speed. But language runtimes do look at words of their own memory at safe points.
-//! The kernel finds those words, and lists here what has to be written to them. The VMM does
-//! it while the guest stands still; the runtime then calls its handler. The table is in guest
+//! The image says which words a signal changes ([`SignalWord`](crate::image::SignalWord)); the
+//! kernel lists here where they are in physical memory. The VMM writes them
+//! while the guest stands still; the runtime then calls its handler. The table is in guest
 //! memory and proves nothing: a VMM writes only inside the guest's own memory, and a guest
 //! that lies interrupts or corrupts itself.
 //!
@@ -23,6 +24,12 @@ pub const MAX_ENTRIES: usize = 8;
 pub const TABLE_BYTES: usize = 8 + MAX_ENTRIES * ENTRY_BYTES;
 
 const ENTRY_BYTES: usize = 16;
+
+/// SIGINT of POSIX: ends the running execution, keeping the runtime's state.
+pub const INTERRUPT: u32 = 2;
+
+/// The signals a program may be sent.
+pub const SIGNALS: [u32; 1] = [INTERRUPT];
 
 /// One word to change: `word = (word & keep) | set`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -22,7 +22,7 @@ pub const POOL_START: u64 = 0x00c0_0000;
 /// Largest guest memory the µkernel takes, in MiB: what fits below the MMIO gap.
 pub const MAX_MEMORY_MIB: u32 = 3072;
 
-/// Smallest guest memory the µkernel can boot Python in, in MiB.
+/// Smallest guest memory the µkernel and the largest of our images boot in, in MiB.
 pub const MIN_MEMORY_MIB: u32 = 192;
 
 /// virtio-mmio register block of the vsock device in the embedded VMM.

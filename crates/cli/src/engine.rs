@@ -48,7 +48,7 @@ impl Engine {
         self.backend().kind().name()
     }
 
-    /// Kernel and Python image, built if they are not there, for a machine of this size.
+    /// Kernel and image, built if they are not there, for a machine of this size.
     pub fn spec(&self, memory_mib: u32) -> Result<MachineSpec, Failure> {
         Ok(self.machines.spec(memory_mib, &Steps::new())?)
     }
@@ -58,7 +58,7 @@ impl Engine {
         Ok(self.machines.template(memory_mib, &Steps::new())?)
     }
 
-    /// A machine with Python up.
+    /// A machine with its runtime up.
     pub fn start(&self, memory_mib: u32) -> Result<Box<dyn Machine>, Failure> {
         Ok(self.template(memory_mib)?.template.fork(Limits::NONE)?)
     }

@@ -154,22 +154,25 @@ pub fn print_json(document: &impl Serialize) -> Result<(), Failure> {
 
 fn read_program(file: &Path) -> Result<Vec<u8>, Failure> {
     let shown = file.display();
-    let failed =
-        |error: io::Error| Failure::usage(format!("{shown}: {error}"), "give a readable .py file");
-    match file.extension().and_then(|extension| extension.to_str()) {
-        Some("py") => {}
-        _ => {
-            return Err(Failure::usage(
-                format!("{shown} is not a .py file"),
-                "this release runs Python programs",
-            ));
-        }
+    let adapter = ukernel_image::adapter();
+    let suffixes = adapter.shown_suffixes();
+    let failed = |error: io::Error| {
+        Failure::usage(
+            format!("{shown}: {error}"),
+            format!("give a readable {suffixes} file"),
+        )
+    };
+    if !adapter.takes(file) {
+        return Err(Failure::usage(
+            format!("{shown} is not a {suffixes} file"),
+            format!("this release runs {} programs", adapter.language),
+        ));
     }
     let opened = std::fs::File::open(file).map_err(failed)?;
     if opened.metadata().map_err(failed)?.is_dir() {
         return Err(Failure::usage(
             format!("{shown} is a folder"),
-            "give a .py file",
+            format!("give a {suffixes} file"),
         ));
     }
     let mut source = Vec::new();
@@ -202,7 +205,7 @@ fn conclude(outcome: Outcome, memory_mib: u32) -> (u8, &'static str, Option<Stri
         Outcome::Trapped { reason } => (
             WORKLOAD,
             "trapped",
-            Some(format!("the Python runtime was lost: {reason}")),
+            Some(format!("the runtime was lost: {reason}")),
         ),
         Outcome::Refused(refusal) => (WORKLOAD, "refused", Some(refusal.to_string())),
     }

@@ -1,29 +1,53 @@
 //! Compiling a component ahead of time, with the settings the kernel loads it with.
 
-use crate::{ImageError, Result};
+use crate::adapter::{Adapter, Signals};
+use crate::{ImageError, Result, cpython};
 use ukernel_abi::engine::{
     CPU_FEATURES, MEMORY_GUARD_BYTES, MEMORY_RESERVATION_BYTES, TARGET, WASMTIME_VERSION,
 };
-use ukernel_abi::image::Header;
+use ukernel_abi::image::{Header, SignalWord, VERSION};
 use wasmtime::{Config, Engine};
 
 /// Changes when the settings below do, those that `abi` names and those it does not.
 pub(crate) fn settings() -> String {
     format!(
-        "wasmtime {WASMTIME_VERSION} {TARGET} {MEMORY_RESERVATION_BYTES} {MEMORY_GUARD_BYTES} {CPU_FEATURES:?} \
+        "image {VERSION} wasmtime {WASMTIME_VERSION} {TARGET} {MEMORY_RESERVATION_BYTES} {MEMORY_GUARD_BYTES} {CPU_FEATURES:?} \
          no address map, no unwind information"
     )
 }
 
 /// An image: header and compiled component.
-pub(crate) fn image(adapter: &str, component: &[u8]) -> Result<Vec<u8>> {
+pub(crate) fn image(adapter: &Adapter, component: &[u8]) -> Result<Vec<u8>> {
+    let words = signal_words(adapter, component)?;
     let compiled = compile(component).map_err(|error| ImageError::Compile(format!("{error:#}")))?;
     let digest = *blake3::hash(&compiled).as_bytes();
-    let header = Header::new(adapter, compiled.len() as u64, digest)
-        .map_err(|error| ImageError::Compile(error.to_string()))?;
+    let header = Header::new(
+        &adapter.name,
+        compiled.len() as u64,
+        digest,
+        adapter.stack_bytes,
+        &words,
+    )
+    .map_err(|error| ImageError::Compile(error.to_string()))?;
     let mut image = header.to_bytes().to_vec();
     image.extend_from_slice(&compiled);
     Ok(image)
+}
+
+/// Where signals are marked in the component's memory, if the adapter names a layout.
+fn signal_words(adapter: &Adapter, component: &[u8]) -> Result<Vec<SignalWord>> {
+    let found = match adapter.signals {
+        None => return Ok(Vec::new()),
+        Some(Signals::Cpython314) => cpython::signal_words(component),
+    };
+    found
+        .map_err(|error| ImageError::Compile(error.to_string()))?
+        .ok_or_else(|| {
+            ImageError::Compile(format!(
+                "{} is not laid out in memory as its adapter.toml says",
+                adapter.language
+            ))
+        })
 }
 
 fn compile(component: &[u8]) -> wasmtime::Result<Vec<u8>> {

@@ -1,14 +1,15 @@
 //! The kernel and the images, from the store or from their sources.
 
+use crate::adapter::adapter;
 use crate::store::{Key, Store};
-use crate::{ImageError, Progress, Result, aot, inputs, kernel, python};
+use crate::{ImageError, Progress, Result, aot, componentize, inputs, kernel};
 use std::fs;
 use std::path::PathBuf;
 
 /// Digests of the sources, taken when this crate was compiled (`build.rs`): a warm start
 /// reads no sources.
 const KERNEL_SOURCES: &str = env!("UKERNEL_KERNEL_SOURCES");
-const PYTHON_SOURCES: &str = env!("UKERNEL_PYTHON_SOURCES");
+const COMPONENT_SOURCES: &str = env!("UKERNEL_COMPONENT_SOURCES");
 
 /// About how long each build takes, in seconds: measured on two busy cores.
 const KERNEL_S: u32 = 100;
@@ -26,19 +27,27 @@ pub struct Artifact {
 
 /// Kinds of entries of the store.
 const KERNEL: &str = "kernel";
-const COMPONENT: &str = "python-component";
-const IMAGE: &str = "python-image";
+const COMPONENT: &str = "component";
+const IMAGE: &str = "image";
+
+/// Name of the image in its entry.
+const IMAGE_FILE: &str = "image";
 
 fn kernel_key() -> Key {
     Key::of([KERNEL_SOURCES.as_bytes()])
 }
 
 fn component_key() -> Key {
-    Key::of([PYTHON_SOURCES.as_bytes()])
+    Key::of([COMPONENT_SOURCES.as_bytes()])
 }
 
 fn image_key() -> Key {
-    Key::of([component_key().bytes(), aot::settings().as_bytes()])
+    Key::of([
+        component_key().bytes(),
+        aot::settings().as_bytes(),
+        // Finds what the header says of the component.
+        include_bytes!("cpython.rs"),
+    ])
 }
 
 /// Builds and keeps what VMs boot.
@@ -69,20 +78,25 @@ impl Images {
     /// Says what of kernel and image is to be built, and about how long that takes, if anything is.
     pub fn announce(&self, progress: &dyn Progress) {
         let has_image = self.store.has(IMAGE, image_key());
+        let language = &adapter().language;
         let parts = [
-            ("kernel", self.store.has(KERNEL, kernel_key()), KERNEL_S),
             (
-                "Python component",
+                "kernel".to_owned(),
+                self.store.has(KERNEL, kernel_key()),
+                KERNEL_S,
+            ),
+            (
+                format!("{language} component"),
                 has_image || self.store.has(COMPONENT, component_key()),
                 COMPONENT_S,
             ),
-            ("Python image", has_image, IMAGE_S),
+            (format!("{language} image"), has_image, IMAGE_S),
         ];
         let missing: Vec<_> = parts.iter().filter(|(_, is_there, _)| !is_there).collect();
         if missing.is_empty() {
             return;
         }
-        let names: Vec<_> = missing.iter().map(|(name, _, _)| *name).collect();
+        let names: Vec<_> = missing.iter().map(|(name, _, _)| name.as_str()).collect();
         let seconds: u32 = missing.iter().map(|(_, _, seconds)| seconds).sum();
         let time = match seconds {
             0..60 => format!("{seconds} seconds"),
@@ -113,28 +127,28 @@ impl Images {
         })
     }
 
-    /// The Python image.
+    /// The image of the language.
     ///
     /// # Errors
     /// See [`ImageError`].
-    pub fn python(&self, progress: &dyn Progress) -> Result<Artifact> {
+    pub fn image(&self, progress: &dyn Progress) -> Result<Artifact> {
         let key = image_key();
         let entry = self.store.get_or_build(IMAGE, key, progress, |folder| {
             let component =
                 self.store
                     .get_or_build(COMPONENT, component_key(), progress, |folder| {
-                        self.check_sources(&inputs::PYTHON, PYTHON_SOURCES)?;
-                        python::build(&self.source_root, folder, progress)
+                        self.check_sources(&inputs::COMPONENT, COMPONENT_SOURCES)?;
+                        componentize::build(adapter(), &self.source_root, folder, progress)
                     })?;
-            let path = component.join(python::COMPONENT_FILE);
+            let path = component.join(componentize::COMPONENT_FILE);
             let component = fs::read(&path).map_err(|error| ImageError::file(&path, error))?;
-            progress.step("compiling Python ahead of time");
-            let path = folder.join(python::IMAGE_FILE);
-            fs::write(&path, aot::image("python", &component)?)
+            progress.step(&format!("compiling {} ahead of time", adapter().language));
+            let path = folder.join(IMAGE_FILE);
+            fs::write(&path, aot::image(adapter(), &component)?)
                 .map_err(|error| ImageError::file(&path, error))
         })?;
         Ok(Artifact {
-            path: entry.join(python::IMAGE_FILE),
+            path: entry.join(IMAGE_FILE),
             key,
         })
     }

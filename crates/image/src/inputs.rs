@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 /// What the kernel is made from, under the project's root.
 pub(crate) const KERNEL: [&str; 3] = ["crates/kernel", "crates/kernel-core", "crates/abi"];
 
-/// What the Python component is made from.
-pub(crate) const PYTHON: [&str; 2] = ["adapters/python", "crates/abi/wit"];
+/// What the component is made from, its `adapter.toml` among it.
+pub(crate) const COMPONENT: [&str; 2] = ["adapters/python", "crates/abi/wit"];
 
 /// Folders that hold what builds make, not what they are made from.
 const NOT_SOURCES: [&str; 4] = ["target", "tests", "__pycache__", ".git"];

@@ -1,6 +1,6 @@
 //! From sources to what a VM boots.
 //!
-//! [`Images`] gives the µkernel and the Python image, building what the [`store`] does not
+//! [`Images`] gives the µkernel and the image of the language [`adapter`], building what the [`store`] does not
 //! have. A build is a pure function of its inputs: the key of an entry is the digest of
 //! everything it was made from, and building twice gives the same bytes.
 //!
@@ -8,15 +8,18 @@
 //! or leave half an entry behind.
 #![deny(unsafe_code)]
 
+mod adapter;
 mod aot;
+mod componentize;
+mod cpython;
 mod error;
 mod images;
 mod inputs;
 mod kernel;
-mod python;
 pub mod store;
 mod tool;
 
+pub use adapter::{Adapter, adapter};
 pub use error::{ImageError, Result};
 pub use images::{Artifact, Images};
 

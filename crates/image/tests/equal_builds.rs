@@ -28,7 +28,7 @@ fn python_is_the_same_bytes_when_built_elsewhere() {
     }
     let digests = [("one", &here), ("another home", &elsewhere)].map(|(home, sources)| {
         let images = Images::new(folder.path().join(home), sources.clone());
-        let artifact = images.python(&Silent).expect("an image");
+        let artifact = images.image(&Silent).expect("an image");
         blake3::hash(&fs::read(artifact.path).expect("the image"))
     });
     assert_eq!(digests[0], digests[1]);

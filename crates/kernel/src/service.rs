@@ -28,7 +28,11 @@ type Shared = Rc<RefCell<Service>>;
 pub(crate) fn run(boot: &Boot, loaded: Loaded) -> ! {
     task::adopt();
     TREE.get().format(mem::file_share_bytes());
-    let guest = format!("ukernel/{} {}", env!("CARGO_PKG_VERSION"), loaded.adapter);
+    let guest = format!(
+        "ukernel/{} {}",
+        env!("CARGO_PKG_VERSION"),
+        loaded.header.adapter()
+    );
     let Some(device) = Vsock::start(boot.vsock) else {
         report::fatal(format_args!(
             "there is no vsock device at {:#x}",
@@ -114,7 +118,7 @@ fn work(loaded: &Loaded, service: &Shared, is_up: &Cell<bool>) {
     let mut instance = Instance::new(loaded)
         .unwrap_or_else(|error| report::fatal(format_args!("instantiation: {error:?}")));
     platform::phase(BootPhase::Instantiated);
-    runtime::list_interrupt_words();
+    runtime::list_interrupt_words(loaded);
     is_up.set(true);
     task::wake_all();
     let mut has_ended = false;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use ukernel_abi::message::{Exec, Outcome};
 use ukernel_image::store::Key;
-use ukernel_image::{Images, Progress};
+use ukernel_image::{Images, Progress, adapter};
 use ukernel_machine::firecracker::Firecracker;
 use ukernel_machine::guest::follow::out_of_reach;
 use ukernel_machine::guest::{BlockingGuest, Until};
@@ -14,13 +14,6 @@ use ukernel_machine::kvm::Kvm;
 use ukernel_machine::probe::ProbeConfig;
 use ukernel_machine::{Backend, BackendKind, Limits, Machine, MachineError, MachineSpec, Template};
 use ukernel_vmm::LauncherOptions;
-
-/// Run in a machine before it becomes a template, so that what every program needs has been
-/// touched: the import system, output, a traceback.
-const WARM_UP: &str = "import sys, traceback\n\
-    try: raise ValueError\n\
-    except ValueError: traceback.format_exc()\n\
-    sys.stdout.write('')\n";
 
 /// How long to wait for a machine that hung up to say why.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -78,7 +71,7 @@ impl Engine {
         self.backend.as_ref()
     }
 
-    /// Kernel and Python image, built if they are not there, for a machine of this size.
+    /// Kernel and image, built if they are not there, for a machine of this size.
     ///
     /// # Errors
     /// [`SandboxError::Image`].
@@ -86,7 +79,7 @@ impl Engine {
         self.images.announce(progress);
         Ok(MachineSpec {
             kernel: self.images.kernel(progress)?.path,
-            image: self.images.python(progress)?.path,
+            image: self.images.image(progress)?.path,
             memory_mib,
             limits: Limits::NONE,
         })
@@ -99,7 +92,7 @@ impl Engine {
     pub fn template(&self, memory_mib: u32, progress: &dyn Progress) -> Result<StoredTemplate> {
         self.images.announce(progress);
         let kernel = self.images.kernel(progress)?;
-        let image = self.images.python(progress)?;
+        let image = self.images.image(progress)?;
         let key = Key::of([
             kernel.key.bytes(),
             image.key.bytes(),
@@ -114,7 +107,10 @@ impl Engine {
             .images
             .store()
             .get_or_build(&kind, key, progress, |folder| {
-                progress.step("starting Python once and keeping the VM as a template");
+                progress.step(&format!(
+                    "starting {} once and keeping the VM as a template",
+                    adapter().language
+                ));
                 let template = self.live_template(memory_mib, progress)?;
                 template.save(folder).map_err(SandboxError::from)
             })?;
@@ -135,13 +131,13 @@ impl Engine {
         progress: &dyn Progress,
     ) -> Result<Box<dyn Template>> {
         let mut machine = self.backend.boot(&self.spec(memory_mib, progress)?)?;
-        if let Err(error) = exercise(machine.as_mut(), WARM_UP) {
+        if let Err(error) = exercise(machine.as_mut(), &adapter().warm_up) {
             return Err(SandboxError::Template {
                 reason: last_words(machine.as_mut(), &error),
             });
         }
         let mut template = machine.into_template()?;
-        template.train(&mut |machine| exercise(machine, "print(1)"))?;
+        template.train(&mut |machine| exercise(machine, &adapter().trial))?;
         Ok(template)
     }
 }

@@ -9,7 +9,7 @@ use crate::boot::Boot;
 use crate::{mem, report};
 use alloc::sync::Arc;
 use core::ptr::NonNull;
-use ukernel_abi::engine::{MAX_WASM_STACK_BYTES, MEMORY_GUARD_BYTES, MEMORY_RESERVATION_BYTES};
+use ukernel_abi::engine::{MEMORY_GUARD_BYTES, MEMORY_RESERVATION_BYTES};
 use ukernel_abi::image::{COMPONENT_OFFSET, Header};
 use ukernel_abi::layout::PAGE_BYTES;
 use wasmtime::component::Component;
@@ -19,8 +19,8 @@ use wasmtime::{Config, CustomCodeMemory, Engine};
 pub(crate) struct Loaded {
     pub(super) engine: Engine,
     pub(super) component: Component,
-    /// Name of the language adapter: `python`.
-    pub(crate) adapter: alloc::string::String,
+    /// What the image says of the component.
+    pub(crate) header: Header,
 }
 
 /// Loads the image where it lies. Before the seal, because its code becomes executable.
@@ -36,7 +36,7 @@ fn try_load(boot: &Boot) -> wasmtime::Result<Loaded> {
     let image = unsafe { core::slice::from_raw_parts(start as *const u8, length) };
     let header =
         Header::parse(image, length as u64).map_err(|error| wasmtime::format_err!("{error}"))?;
-    let engine = Engine::new(&config()?)?;
+    let engine = Engine::new(&config(header.stack_bytes as usize)?)?;
     let component = NonNull::new((start + COMPONENT_OFFSET as usize) as *mut u8)
         .map(|at| NonNull::slice_from_raw_parts(at, header.component_bytes as usize))
         .ok_or_else(|| wasmtime::Error::msg("image at address zero"))?;
@@ -45,11 +45,11 @@ fn try_load(boot: &Boot) -> wasmtime::Result<Loaded> {
     Ok(Loaded {
         engine,
         component,
-        adapter: header.adapter().into(),
+        header,
     })
 }
 
-fn config() -> wasmtime::Result<Config> {
+fn config(stack_bytes: usize) -> wasmtime::Result<Config> {
     let mut config = Config::new();
     config
         .signals_based_traps(true)
@@ -58,8 +58,8 @@ fn config() -> wasmtime::Result<Config> {
         .memory_may_move(false)
         .memory_init_cow(false)
         // Unused without async, but wasmtime insists that it is not the smaller one.
-        .async_stack_size(MAX_WASM_STACK_BYTES)
-        .max_wasm_stack(MAX_WASM_STACK_BYTES)
+        .async_stack_size(stack_bytes)
+        .max_wasm_stack(stack_bytes)
         .with_host_memory(Arc::new(Windows))
         .with_custom_code_memory(Some(Arc::new(SealedCode)));
     // SAFETY: what `has_feature` says is what the processor says.

@@ -3,10 +3,10 @@
 use crate::local::Local;
 use crate::mem::window::{Exhausted, Window, map_stretch};
 use crate::stub::LARGE_PAGE_BYTES;
-use ukernel_abi::engine::MAX_WASM_STACK_BYTES;
+use ukernel_abi::engine::MAX_STACK_BYTES;
 
 /// What a workload may use, and room for the kernel calls it makes at its deepest.
-const STACK_BYTES: u64 = MAX_WASM_STACK_BYTES as u64 + LARGE_PAGE_BYTES;
+const STACK_BYTES: u64 = MAX_STACK_BYTES as u64 + LARGE_PAGE_BYTES;
 
 /// From one stack to the next; the difference is the guard.
 const STRIDE_BYTES: u64 = STACK_BYTES + (32 << 20);

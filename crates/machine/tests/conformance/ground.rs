@@ -57,7 +57,7 @@ impl Artifacts {
             Some(path) => path,
             None => {
                 images
-                    .python(&Steps)
+                    .image(&Steps)
                     .map_err(|error| error.to_string())?
                     .path
             }

@@ -93,7 +93,7 @@ impl State {
                 outcome: Outcome::Trapped { reason },
                 ..
             }) => Err(MachineError::Unexpected(format!(
-                "the Python runtime was lost: {reason}"
+                "the runtime was lost: {reason}"
             ))),
             other => other,
         };

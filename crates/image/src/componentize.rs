@@ -1,39 +1,28 @@
-//! Building the Python component: componentize-py over the adapter, made deterministic.
+//! Building a component with componentize-py, made deterministic. What it is built from, the adapter says.
 //!
 //! Everything comes from the Python registry by exact version and hash. The tool is run with
-//! a shim that takes randomness, time and file identities away (`adapters/python/build`), on
+//! a shim that takes randomness, time and file identities away (`determinism.rs`), on
 //! paths that do not depend on where the project lies, so that two builds are equal to the
 //! last bit.
 
+use crate::adapter::{Adapter, FOLDER};
 use crate::{ImageError, Progress, Result, tool};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 /// Name of the component in its entry.
-pub(crate) const COMPONENT_FILE: &str = "python.wasm";
-
-/// Name of the image in its entry.
-pub(crate) const IMAGE_FILE: &str = "python.image";
+pub(crate) const COMPONENT_FILE: &str = "component.wasm";
 
 /// Names inside the folder everything is built in: the tool's packages, and its shim.
 const TOOL: &str = "tool";
 const SHIM: &str = "determinism.so";
 
-/// World of the component, and its main module.
+/// World of the component.
 const WORLD: &str = "adapter";
-const MAIN_MODULE: &str = "app";
 
-/// Makes pip take the same wheels on every host, whatever its Python is.
-const FOR_CPYTHON_3_14: [&str; 12] = [
-    "--python-version=3.14",
-    "--implementation=cp",
-    "--abi=cp314",
-    "--abi=abi3",
-    "--abi=none",
-    "--platform=manylinux_2_28_x86_64",
-    "--platform=manylinux_2_17_x86_64",
-    "--platform=manylinux2014_x86_64",
+/// How pip is run here, whatever it installs.
+const QUIETLY: [&str; 4] = [
     "--no-cache-dir",
     "--root-user-action=ignore",
     "--no-warn-script-location",
@@ -41,30 +30,36 @@ const FOR_CPYTHON_3_14: [&str; 12] = [
 ];
 
 /// Builds into `folder`, which is also where everything temporary goes.
-pub(crate) fn build(source_root: &Path, folder: &Path, progress: &dyn Progress) -> Result<()> {
-    let adapter = source_root.join("adapters/python");
+pub(crate) fn build(
+    adapter: &Adapter,
+    source_root: &Path,
+    folder: &Path,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let Adapter {
+        language, build, ..
+    } = adapter;
+    let files = source_root.join(FOLDER);
     let work = folder.join("work");
     fs::create_dir(&work).map_err(|error| ImageError::file(&work, error))?;
 
-    progress.step("fetching componentize-py and the Python packages");
+    progress.step(&format!(
+        "fetching componentize-py and the {language} packages"
+    ));
+    install(&files.join(&build.tool), &work.join(TOOL), &[])?;
     install(
-        &adapter.join("build/tool-requirements.txt"),
-        &work.join(TOOL),
-        &[],
-    )?;
-    install(
-        &adapter.join("build/requirements.txt"),
+        &files.join(&build.packages),
         &work.join("packages"),
-        &FOR_CPYTHON_3_14,
+        &build.packages_for,
     )?;
     remove_compiled(&work.join("packages"))?;
 
-    progress.step("building the Python component");
+    progress.step(&format!("building the {language} component"));
     let shim = work.join(SHIM);
-    compile_shim(&adapter.join("build/determinism.rs"), &shim)?;
-    copy_folder(&adapter.join("src"), &work.join("src"))?;
+    compile_shim(&files.join(&build.shim), &shim)?;
+    copy_folder(&files.join(&build.sources), &work.join("src"))?;
     copy_folder(&source_root.join("crates/abi/wit"), &work.join("wit"))?;
-    componentize(&adapter.join("build/componentize.py"), &work)?;
+    componentize(&files.join(&build.driver), &build.module, &work)?;
 
     let built = work.join(COMPONENT_FILE);
     let component = folder.join(COMPONENT_FILE);
@@ -73,7 +68,7 @@ pub(crate) fn build(source_root: &Path, folder: &Path, progress: &dyn Progress) 
 }
 
 /// Installs exactly what the file names, by hash, and nothing that has to be compiled.
-fn install(requirements: &Path, folder: &Path, platform: &[&str]) -> Result<()> {
+fn install(requirements: &Path, folder: &Path, platform: &[String]) -> Result<()> {
     let mut pip = Command::new("python3");
     pip.args([
         "-m",
@@ -93,8 +88,9 @@ fn install(requirements: &Path, folder: &Path, platform: &[&str]) -> Result<()> 
     .arg(folder)
     .arg("--requirement")
     .arg(requirements)
+    .args(QUIETLY)
     .args(platform);
-    tool::run("fetching Python packages", folder, &mut pip).map(|_| ())
+    tool::run("fetching packages", folder, &mut pip).map(|_| ())
 }
 
 /// Removes what was compiled for other machines: its absence makes packages use their Python.
@@ -130,7 +126,7 @@ fn compile_shim(source: &Path, shim: &Path) -> Result<()> {
     tool::run("compiling the determinism shim", shim, &mut rustc).map(|_| ())
 }
 
-fn componentize(driver: &Path, work: &Path) -> Result<()> {
+fn componentize(driver: &Path, module: &str, work: &Path) -> Result<()> {
     let mut python = Command::new(interpreter(work)?);
     // Relative paths only: absolute ones would end up in the component.
     python
@@ -143,7 +139,7 @@ fn componentize(driver: &Path, work: &Path) -> Result<()> {
             "packages",
             "--output",
             COMPONENT_FILE,
-            MAIN_MODULE,
+            module,
         ])
         .current_dir(work)
         .env_clear()
@@ -153,7 +149,7 @@ fn componentize(driver: &Path, work: &Path) -> Result<()> {
         .env("PYTHONHASHSEED", "0")
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("TMPDIR", work);
-    tool::run("building the Python component", work, &mut python).map(|_| ())
+    tool::run("building the component", work, &mut python).map(|_| ())
 }
 
 /// The interpreter itself: the shim must not go through a wrapper that executes it.
