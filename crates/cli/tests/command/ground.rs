@@ -115,7 +115,7 @@ pub fn build_once() {
             .filter(|entry| entry.path().is_dir())
             .count()
     };
-    if ["kernel", "python-component", "python-image"]
+    if ["kernel", "component", "image"]
         .iter()
         .any(|kind| entries(kind) > 1)
     {

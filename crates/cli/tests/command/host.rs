@@ -73,9 +73,9 @@ fn a_full_disk_is_said_and_leaves_nothing() {
     // Room for the kernel and the component, not for the image.
     let small = format!(
         "mount -t tmpfs -o size=60m tmpfs /mnt; mkdir -p /mnt/store; \
-         cp -a {0}/store/kernel {0}/store/python-component /mnt/store/; \
+         cp -a {0}/store/kernel {0}/store/component /mnt/store/; \
          UKERNEL_HOME=/mnt \"$0\" \"$@\" && exit 99; code=$?; \
-         find /mnt/store/python-image -mindepth 1 -not -name '*.lock' | sed 's/^/left: /' >&2; exit $code",
+         find /mnt/store/image -mindepth 1 -not -name '*.lock' | sed 's/^/left: /' >&2; exit $code",
         home().display()
     );
     let ran = in_own_mounts(&small, &["run", &script.path()]);

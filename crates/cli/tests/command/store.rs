@@ -28,7 +28,7 @@ pub const BEHAVIOURS: &[Behaviour] = &[
 /// A home with kernel and image but no templates, so that tests can break it.
 fn own_home() -> tempfile::TempDir {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
-    for kind in ["kernel", "python-component", "python-image"] {
+    for kind in ["kernel", "component", "image"] {
         let from = home().join("store").join(kind);
         let to = folder.path().join("store").join(kind);
         let copied = std::process::Command::new("cp")
@@ -90,7 +90,7 @@ fn a_damaged_template_is_refused_and_made_again() {
 
 fn a_truncated_image_is_refused_and_made_again() {
     let folder = own_home();
-    let image = entry(folder.path(), "python-image").join("python.image");
+    let image = entry(folder.path(), "image").join("image");
     let mut file = writable(&image);
     file.set_len(1 << 20).expect("truncate");
     file.flush().expect("flush");
@@ -99,7 +99,7 @@ fn a_truncated_image_is_refused_and_made_again() {
 
 fn what_is_missing_is_said_before_it_is_built() {
     let folder = own_home();
-    let image = entry(folder.path(), "python-image");
+    let image = entry(folder.path(), "image");
     fs::remove_dir_all(&image).expect("removed");
     let said = hello(folder.path()).stderr;
     let first = said.lines().next().expect("a line");
