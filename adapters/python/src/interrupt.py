@@ -8,6 +8,7 @@ from inside a long regular expression or multiplication.
 
 import signal
 
+import flood
 from componentize_py_types import Err
 from wit_world.imports import host, task, types
 
@@ -64,6 +65,7 @@ def raising(call, failure=None):
     """Calls into the ABI; an interrupt becomes KeyboardInterrupt, other errors what `failure`
     makes of them, else OSError."""
     global deferred
+    flood.send()
     try:
         return call()
     except Err as error:

@@ -9,6 +9,8 @@ import io
 import os
 import sys
 
+import flood
+
 # Room for output that has no end of line yet.
 BUFFER_BYTES = 64 * 1024
 
@@ -18,6 +20,15 @@ def install():
     sys.stdout = sys.__stdout__ = fresh(1, "<stdout>", "surrogateescape")
     sys.stderr = sys.__stderr__ = fresh(2, "<stderr>", "backslashreplace")
     sys.stdin = sys.__stdin__ = fresh_input()
+    flood.install(sys.__stdout__)
+
+
+class Errors(io.FileIO):
+    """Standard error: what was printed before it is sent before it."""
+
+    def write(self, data):
+        flood.send()
+        return super().write(data)
 
 
 class Input(io.RawIOBase):
@@ -37,6 +48,7 @@ class Input(io.RawIOBase):
 
     def readinto(self, buffer):
         self.is_used = True
+        flood.send()
         data = os.read(0, min(len(buffer), BUFFER_BYTES))
         buffer[: len(data)] = data
         return len(data)
@@ -51,7 +63,7 @@ def fresh_input():
 
 def fresh(descriptor, name, errors):
     """A text stream that sends each line once it is complete."""
-    raw = io.FileIO(descriptor, "w", closefd=False)
+    raw = (Errors if descriptor == 2 else io.FileIO)(descriptor, "w", closefd=False)
     raw.name = name
     buffer = io.BufferedWriter(raw, BUFFER_BYTES)
     stream = io.TextIOWrapper(buffer, encoding="utf-8", errors=errors, newline="\n", line_buffering=True)
@@ -71,6 +83,8 @@ def restore():
         sys.stdin = sys.__stdin__
     if is_closed(sys.__stdout__):
         sys.__stdout__ = fresh(1, "<stdout>", "surrogateescape")
+        flood.install(sys.__stdout__)
+    flood.begin()
     if is_closed(sys.__stderr__):
         sys.__stderr__ = fresh(2, "<stderr>", "backslashreplace")
     if is_closed(sys.stdout):

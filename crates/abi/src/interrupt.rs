@@ -1,4 +1,7 @@
-//! The interrupt table: how a program that only computes is reached.
+//! The signal tables: how a program that only computes is reached.
+//!
+//! There are two of one form: the host's interrupt, and the alarm that a guest sets for itself
+//! ([`PORT_ALARM`](crate::layout::PORT_ALARM)).
 //!
 //! Compiled code asks nobody whether it should go on: a check in every loop would cost all
 //! programs speed. But language runtimes do look at words of their own memory at safe points.
@@ -14,10 +17,13 @@
 //! | 4 | 4 | zero |
 //! | 8 | 16 each | [`Entry`]: address 8, bits kept 4, bits set 4 |
 
-/// Guest-physical address of the table: the start of the kernel's data.
-pub const TABLE_ADDRESS: u64 = 0x0060_0000;
+/// Guest-physical address of the interrupt's table: the start of the kernel's data.
+pub const INTERRUPT_TABLE: u64 = 0x0060_0000;
 
-/// Most words written for one interrupt.
+/// Guest-physical address of the alarm's table, right behind.
+pub const ALARM_TABLE: u64 = INTERRUPT_TABLE + TABLE_BYTES as u64;
+
+/// Most words written for one signal.
 pub const MAX_ENTRIES: usize = 8;
 
 /// Size of the table, in bytes.
@@ -28,8 +34,12 @@ const ENTRY_BYTES: usize = 16;
 /// SIGINT of POSIX: ends the running execution, keeping the runtime's state.
 pub const INTERRUPT: u32 = 2;
 
-/// The signals a program may be sent.
-pub const SIGNALS: [u32; 1] = [INTERRUPT];
+/// SIGVTALRM of POSIX, the alarm a runtime sets for itself: the one of the alarm signals that no program
+/// here can have a use for.
+pub const ALARM: u32 = 26;
+
+/// The signals a program may be sent, in the order of their tables.
+pub const SIGNALS: [u32; 2] = [INTERRUPT, ALARM];
 
 /// One word to change: `word = (word & keep) | set`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

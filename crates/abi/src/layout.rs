@@ -42,6 +42,11 @@ pub const PORT_IDLE: u16 = 0x600;
 /// Written to [`PORT_IDLE`] to wait without a time limit.
 pub const IDLE_FOREVER_US: u32 = u32::MAX;
 
+/// Embedded VMM only. A 32-bit write of microseconds sets the one alarm there is: after that time, also
+/// while the guest computes, the VMM does what the alarm's table says (`interrupt`). Writing again
+/// replaces it.
+pub const PORT_ALARM: u16 = 0x60c;
+
 /// Embedded VMM only. A 32-bit write reports a [`BootPhase`].
 pub const PORT_PHASE: u16 = 0x604;
 

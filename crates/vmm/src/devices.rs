@@ -7,7 +7,7 @@ use crate::serial::Serial;
 use crate::vsock::Violation;
 use std::time::{Duration, Instant};
 use ukernel_abi::layout::{
-    BootPhase, GuestExit, I8042_RESET, PORT_EXIT, PORT_I8042, PORT_IDLE, PORT_PHASE,
+    BootPhase, GuestExit, I8042_RESET, PORT_ALARM, PORT_EXIT, PORT_I8042, PORT_IDLE, PORT_PHASE,
 };
 
 /// Time from the start of the VM to each boot phase, in microseconds.
@@ -20,6 +20,8 @@ pub enum Request {
     None,
     /// Wait for news, at most so many microseconds.
     Idle(u32),
+    /// Reach what computes after so many microseconds.
+    Alarm(u32),
     /// End the VM.
     End(ExitReason),
 }
@@ -69,6 +71,7 @@ impl Devices {
         let word = <[u8; 4]>::try_from(data).map(u32::from_le_bytes);
         match (port, word) {
             (PORT_IDLE, Ok(microseconds)) => Request::Idle(microseconds),
+            (PORT_ALARM, Ok(microseconds)) => Request::Alarm(microseconds),
             (PORT_PHASE, Ok(code)) => {
                 self.note_phase(code);
                 Request::None

@@ -16,8 +16,8 @@ use std::os::fd::{AsFd, AsRawFd};
 use vmm_sys_util::ioctl::ioctl_with_ref;
 use vmm_sys_util::ioctl_iow_nr;
 
-/// The signal `O_ASYNC` sends.
-const SIGNAL: i32 = libc::SIGIO;
+/// The signal `O_ASYNC` sends, and the alarm.
+pub(crate) const SIGNAL: i32 = libc::SIGIO;
 
 // Values of `linux/fcntl.h` that the libc crate lacks for this target.
 const F_SETOWN_EX: i32 = 15;

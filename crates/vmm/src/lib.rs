@@ -43,6 +43,7 @@
 //! # }
 //! ```
 
+mod alarm;
 pub mod boot;
 mod clock;
 pub mod devices;

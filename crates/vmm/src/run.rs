@@ -12,6 +12,7 @@
 
 use crate::devices::Request;
 use crate::exit::ExitReason;
+use crate::interrupt;
 use crate::vm::Vm;
 use crate::{Result, VmmError};
 use kvm_ioctls::VcpuExit;
@@ -19,6 +20,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
+use ukernel_abi::interrupt::ALARM_TABLE;
 use ukernel_abi::layout::{IDLE_FOREVER_US, VSOCK_MMIO_BASE, VSOCK_MMIO_BYTES};
 
 /// Why [`Vm::run`] came back.
@@ -57,6 +59,10 @@ impl Vm {
     /// Enters the guest once and serves what it comes back with.
     fn enter(&mut self, control: Option<BorrowedFd<'_>>) -> Result<Option<Stop>> {
         let memory = &self.memory;
+        if self.alarm.take_due() && interrupt::apply(memory.ram(), ALARM_TABLE).is_err() {
+            let what = "the alarm's table makes no sense".to_owned();
+            return Ok(Some(Stop::Ended(ExitReason::ProtocolViolation { what })));
+        }
         let request = match self.vcpu.run() {
             Ok(VcpuExit::IoOut(port, data)) => self.devices.write_port(port, data),
             Ok(VcpuExit::IoIn(port, data)) => {
@@ -97,6 +103,7 @@ impl Vm {
                     until: deadline(microseconds),
                 });
             }
+            Request::Alarm(microseconds) => self.alarm.set(microseconds)?,
             Request::End(reason) => return Ok(Some(Stop::Ended(reason))),
         }
         Ok(None)

@@ -1,5 +1,6 @@
 //! One VM: its vCPU, memory and devices, from blank to saved. [`crate::run`] runs it.
 
+use crate::alarm::Alarm;
 use crate::boot;
 use crate::devices::Devices;
 use crate::exit::ExitReason;
@@ -31,6 +32,7 @@ pub struct BlankVm {
     vcpu: VcpuFd,
     slots: Slots,
     kick: Kick,
+    alarm: Alarm,
     tsc_khz: u32,
     msrs: Vec<u32>,
 }
@@ -62,6 +64,7 @@ impl BlankVm {
             vcpu,
             slots: Slots::new(vm),
             kick,
+            alarm: Alarm::create()?,
             tsc_khz,
             msrs: vcpu_state::saved_msrs(&kvm)?,
         })
@@ -115,6 +118,7 @@ impl BlankVm {
             memory,
             devices,
             kick: self.kick,
+            alarm: self.alarm,
             msrs: self.msrs,
             idle: None,
             counters: Counters::default(),
@@ -129,6 +133,7 @@ pub struct Vm {
     pub(crate) memory: GuestMemory,
     pub(crate) devices: Devices,
     pub(crate) kick: Kick,
+    pub(crate) alarm: Alarm,
     msrs: Vec<u32>,
     pub(crate) idle: Option<Idle>,
     pub(crate) counters: Counters,

@@ -8,8 +8,8 @@ use super::{interrupts, port, serial};
 use crate::clock;
 use crate::local::Local;
 use ukernel_abi::layout::{
-    BootPhase, GuestExit, I8042_RESET, IDLE_FOREVER_US, PORT_EXIT, PORT_I8042, PORT_IDLE,
-    PORT_PHASE, SERIAL_EXIT,
+    BootPhase, GuestExit, I8042_RESET, IDLE_FOREVER_US, PORT_ALARM, PORT_EXIT, PORT_I8042,
+    PORT_IDLE, PORT_PHASE, SERIAL_EXIT,
 };
 
 static EMBEDDED: Local<bool> = Local::new(false);
@@ -48,6 +48,15 @@ pub(crate) fn idle(deadline_ns: Option<u64>) {
     } else {
         interrupts::halt(wait_ns);
     }
+}
+
+/// Sets the alarm, where there is one: the embedded VMM has it. Whether it is set.
+pub(crate) fn set_alarm(after_ns: u64) -> bool {
+    if is_embedded() {
+        let us = u32::try_from(after_ns.div_ceil(1000)).unwrap_or(u32::MAX);
+        port::write_u32(PORT_ALARM, us);
+    }
+    is_embedded()
 }
 
 /// Ends the VM. The keyboard controller's reset has no room for a reason, so it goes to the

@@ -1,5 +1,6 @@
 //! What the imports of one instance work on.
 
+use super::memory::largest;
 use crate::execution::Running;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -14,14 +15,18 @@ pub(super) struct State {
     pub(super) execution: Running,
     /// The program's arguments, its name first.
     pub(super) arguments: Vec<String>,
+    /// Whether it is the instance that the host's executions run in, not one a program spawned.
+    pub(super) is_first: bool,
 }
 
 impl State {
+    /// The state of an instance that is about to be made.
     pub(super) fn new() -> Self {
         Self {
             table: ResourceTable::new(),
             execution: Running::nobody(),
             arguments: Vec::new(),
+            is_first: largest().is_none(),
         }
     }
 }

@@ -400,7 +400,7 @@ port_rights:                              # a set bit forbids a port to CPL 3
     .byte 0xfe                            # 0x3f8 serial
     .fill 0xc0 - 0x80, 1, 0xff
     .byte 0x00                            # 0x600 idle, 0x604 phase
-    .byte 0xf0                            # 0x608 exit
+    .byte 0x00                            # 0x608 exit, 0x60c alarm
     .byte 0xff                            # ends the map (SDM volume 1, 19.5.2)
 .set task_state_bytes, . - task_state
 

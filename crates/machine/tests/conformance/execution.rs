@@ -1,8 +1,8 @@
 //! Running code in a guest.
 
 use crate::Behaviour;
-use crate::ground::{DONE, Ground, interrupt, interrupt_after, reach, run, run_until, value};
-use std::time::Duration;
+use crate::ground::{DONE, Ground, LONG, interrupt, interrupt_after, reach, run, run_until, value};
+use std::time::{Duration, Instant};
 use ukernel_abi::message::{Exec, Mode, Outcome, Stream};
 use ukernel_machine::guest::follow::out_of_reach;
 use ukernel_machine::guest::{Event, Until};
@@ -14,6 +14,15 @@ pub const BEHAVIOURS: &[Behaviour] = &[
     ("output_comes_in_order", output_in_order),
     ("much_output_arrives_whole", much_output),
     ("one_large_write_arrives_whole", one_large_write),
+    ("a_flood_keeps_its_order", flood_in_order),
+    (
+        "a_flood_is_sent_while_its_program_computes",
+        flood_while_computing,
+    ),
+    (
+        "a_flood_is_sent_before_its_program_waits",
+        flood_before_waiting,
+    ),
     ("state_stays_between_programs", state_stays),
     ("an_expression_has_a_value", expression_value),
     ("an_exception_is_an_outcome", exception),
@@ -61,6 +70,68 @@ fn output_in_order(ground: &Ground) {
     let expected: String = (0..20).map(|n| format!("{n}\n")).collect();
     assert_eq!(all, expected);
     assert!(ran.text(Stream::Stderr).starts_with("1\n3\n"), "{ran:?}");
+}
+
+fn flood_in_order(ground: &Ground) {
+    let (_machine, mut guest) = ground.boot();
+    let code = "import sys\n\
+                for n in range(2000):\n    \
+                    print(n, file=(sys.stdout, sys.stderr)[n % 100 == 99])\n";
+    // Twice: what one program did to its streams is nothing to the next.
+    for _ in 0..2 {
+        let ran = run(&mut guest, code);
+        let all: String = ran.pieces.iter().map(|(_, text)| text.as_str()).collect();
+        let expected: String = (0..2000).map(|n| format!("{n}\n")).collect();
+        assert_eq!(all, expected);
+    }
+}
+
+/// Runs what never ends and expects that its last line is seen nevertheless: that ends it.
+fn ended_by_its_last_line(ground: &Ground, endless: &str) {
+    let (machine, mut guest) = ground.boot();
+    let is_reached = ground.backend.kind() == BackendKind::Kvm;
+    let (reach, _machine) = reach(machine);
+    let reach = if is_reached { reach } else { out_of_reach() };
+    let code = format!("for n in range(1000): print(n)\nprint('now')\n{endless}");
+    let until = Until {
+        deadline: Some(Instant::now() + LONG),
+        grace: LONG,
+        ..Until::default()
+    };
+    let mut printed = String::new();
+    let ended = guest.exec(
+        Exec::program("<test>", code),
+        &until,
+        &reach,
+        &mut |event, _| {
+            if let Event::Output(_, bytes) = event {
+                printed.push_str(&String::from_utf8_lossy(&bytes));
+            }
+            if printed.ends_with("now\n") {
+                until.interrupt.cancel();
+            }
+            Ok(())
+        },
+    );
+    assert!(printed.contains("999\nnow\n"), "{printed}");
+    if is_reached {
+        assert_eq!(ended.expect("it ends").outcome, Outcome::Interrupted);
+    }
+}
+
+fn flood_while_computing(ground: &Ground) {
+    ended_by_its_last_line(ground, "while True: pass");
+}
+
+fn flood_before_waiting(ground: &Ground) {
+    for wait in [
+        "import time; time.sleep(10**6)",
+        "import asyncio; asyncio.run(asyncio.sleep(10**6))",
+        "import ukernel; ukernel.sleep(10**6)",
+        "input()",
+    ] {
+        ended_by_its_last_line(ground, wait);
+    }
 }
 
 fn much_output(ground: &Ground) {

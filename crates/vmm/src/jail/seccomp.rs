@@ -28,9 +28,11 @@ const PLAIN: &[libc::c_long] = &[
     libc::SYS_munmap,
     libc::SYS_mremap,
     libc::SYS_madvise,
-    // time and the kick signal
+    // time, the kick signal and the alarm
     libc::SYS_clock_gettime,
     libc::SYS_rt_sigtimedwait,
+    libc::SYS_timer_settime,
+    libc::SYS_timer_delete,
     libc::SYS_restart_syscall,
     libc::SYS_gettid,
     // the end: drop of the runtime, or a panic that says where it was

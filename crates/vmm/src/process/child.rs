@@ -158,7 +158,10 @@ impl Process {
             Command::Resume => self.resume(),
             Command::Interrupt => {
                 let vm = self.vm("interrupting")?;
-                Ok(Reply::Interrupted(interrupt::apply(vm.memory.ram())?))
+                Ok(Reply::Interrupted(interrupt::apply(
+                    vm.memory.ram(),
+                    ukernel_abi::interrupt::INTERRUPT_TABLE,
+                )?))
             }
             Command::Snapshot { with_pages } => self.snapshot(with_pages, &mut files),
             Command::WorkingSet => self.working_set(),

@@ -3,6 +3,7 @@
 use super::{AbiError, Interface, ipc};
 use crate::execution::Running;
 use crate::files::{Kind, NodeId, TREE, Tree};
+use crate::runtime::interrupt;
 use crate::runtime::state::{Context, forget};
 use crate::{clock, task};
 use alloc::string::String;
@@ -90,7 +91,10 @@ pub(super) fn link(interface: &mut Interface<'_>) -> wasmtime::Result<()> {
             Ok((poll(&context.data().execution, &interests),))
         },
     )?;
-    interface.func_wrap("now", |_: Context<'_>, ()| Ok((clock::monotonic_ns(),)))
+    interface.func_wrap("now", |_: Context<'_>, ()| Ok((clock::monotonic_ns(),)))?;
+    interface.func_wrap("alarm", |context: Context<'_>, (after_ns,): (u64,)| {
+        Ok((context.data().is_first && interrupt::set_alarm(after_ns),))
+    })
 }
 
 fn open(path: &str, flags: OpenFlags) -> Result<File, AbiError> {
