@@ -11,6 +11,7 @@
 import asyncio
 import contextlib
 import os as _os
+import tempfile as _tempfile
 import types as _types
 
 import interrupt as _interrupt
@@ -81,16 +82,15 @@ def call(name, payload=b""):
     """Asks the host for something by name, and gives its answer (bytes). What there is to ask for,
     and whether anything is, is the host's affair. Payload and answer have at most 16 MiB.
 
-    They cross as a file: what the generated bindings copy they never free."""
-    path = f"/tmp/.call-{_os.urandom(8).hex()}"
-    try:
-        with open(path, "wb") as file:
-            file.write(payload)
-        _interrupt.raising(lambda: _host.call(name, path, path), _host_error)
-        with open(path, "rb") as file:
-            return file.read()
-    finally:
-        _os.unlink(path)
+    They cross as a file, because what the generated bindings copy they never free. It has no name, so no
+    other code can read or change it."""
+    with _tempfile.TemporaryFile() as file:
+        file.write(payload)
+        file.flush()
+        scratch = _os.fstat(file.fileno()).st_ino
+        _interrupt.raising(lambda: _host.call(name, scratch), _host_error)
+        file.seek(0)
+        return file.read()
 
 
 def _host_error(error):

@@ -25,6 +25,11 @@ impl NodeId {
     pub fn number(self) -> u64 {
         self.0 as u64
     }
+
+    /// The node of that number, if numbers go so far. Whether there is one, its use says.
+    pub fn from_number(number: u64) -> Option<Self> {
+        usize::try_from(number).ok().map(Self)
+    }
 }
 
 /// What a node is.

@@ -14,6 +14,7 @@ pub const BEHAVIOURS: &[Behaviour] = &[
     ("a_refused_call_is_an_exception_that_says_why", refused),
     ("long_calls_cross_whole_and_leave_nothing_behind", long),
     ("a_payload_that_is_too_long_is_refused_inside", too_long),
+    ("what_a_call_carries_is_not_among_the_files", unseen),
     ("without_a_token_there_are_no_calls", no_token),
     (
         "an_interrupt_reaches_a_program_that_waits_for_an_answer",
@@ -146,6 +147,25 @@ fn too_long(ground: &Ground) {
     .expect("it ends");
     assert_eq!(printed.lines().count(), 3, "{printed}");
     assert!(printed.starts_with("a host call carries at most 16 MiB\n"));
+}
+
+/// Another task looks at every file while a call is under way.
+fn unseen(ground: &Ground) {
+    let (_machine, mut guest) = boot_large(ground);
+    let code = "import os, ukernel\n\
+        look = 'import os; print(*(n for f in os.walk(\"/\") for n in f[2] if n != \"look.py\"), \"looked\")'\n\
+        open('/look.py', 'w').write(look)\n\
+        task = ukernel.spawn('/look.py')\n\
+        print(ukernel.call('x', b'secret'))\n\
+        ukernel.join(task)";
+    let mut asked = None;
+    let (printed, _) = run(&mut guest, code, Some(TOKEN), LONG, |call, answers| {
+        asked = Some(call.payload.clone());
+        answers.push(call.number, Ok(b"answer".to_vec()));
+    })
+    .expect("it ends");
+    assert_eq!(asked.as_deref(), Some(&b"secret"[..]));
+    assert_eq!(printed, "looked\nb'answer'\n");
 }
 
 fn no_token(ground: &Ground) {

@@ -99,20 +99,19 @@ fn ended_by_its_last_line(ground: &Ground, endless: &str) {
         ..Until::default()
     };
     let mut printed = String::new();
-    let ended = guest.exec(
-        Exec::program("<test>", code),
-        &until,
-        &reach,
-        &mut |event, _| {
-            if let Event::Output(_, bytes) = event {
-                printed.push_str(&String::from_utf8_lossy(&bytes));
-            }
-            if printed.ends_with("now\n") {
-                until.interrupt.cancel();
-            }
-            Ok(())
-        },
-    );
+    let exec = Exec {
+        has_input: true,
+        ..Exec::program("<test>", code)
+    };
+    let ended = guest.exec(exec, &until, &reach, &mut |event, _| {
+        if let Event::Output(_, bytes) = event {
+            printed.push_str(&String::from_utf8_lossy(&bytes));
+        }
+        if printed.ends_with("now\n") {
+            until.interrupt.cancel();
+        }
+        Ok(())
+    });
     assert!(printed.contains("999\nnow\n"), "{printed}");
     if is_reached {
         assert_eq!(ended.expect("it ends").outcome, Outcome::Interrupted);

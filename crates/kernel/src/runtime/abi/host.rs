@@ -2,7 +2,7 @@
 
 use super::Interface;
 use crate::execution::{self, CallError, Running};
-use crate::files::{FileError, TREE, Tree};
+use crate::files::{FileError, NodeId, TREE};
 use crate::runtime::state::Context;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -35,7 +35,7 @@ impl From<FileError> for HostCallError {
     fn from(error: FileError) -> Self {
         let reason = match error {
             FileError::Quota => "the file tree has no room for the answer",
-            _ => "payload and answer have to be files, by absolute paths",
+            _ => "payload and answer have to be in a file, by its inode number",
         };
         Self::Refused(reason.to_string())
     }
@@ -44,23 +44,28 @@ impl From<FileError> for HostCallError {
 pub(super) fn link(interface: &mut Interface<'_>) -> wasmtime::Result<()> {
     interface.func_wrap(
         "call",
-        |context: Context<'_>, (name, payload, answer): (String, String, String)| {
-            Ok((ask(&context.data().execution, name, &payload, &answer),))
+        |context: Context<'_>, (name, scratch): (String, u64)| {
+            Ok((ask(&context.data().execution, name, scratch),))
         },
     )
 }
 
-fn ask(running: &Running, name: String, payload: &str, answer: &str) -> Result<(), HostCallError> {
-    let payload = read(payload)?;
-    let bytes = execution::ask(running, name, &payload)?;
+/// The file is open meanwhile, so that its number stays its own.
+fn ask(running: &Running, name: String, scratch: u64) -> Result<(), HostCallError> {
+    let node = NodeId::from_number(scratch).ok_or(FileError::Invalid)?;
+    let payload = read(node)?;
+    TREE.get().open(node)?;
+    let answer = execution::ask(running, name, &payload);
     drop(payload);
-    write(answer, &bytes)?;
-    Ok(())
+    let written = answer
+        .map_err(Into::into)
+        .and_then(|answer| Ok(write(node, &answer)?));
+    TREE.get().close(node);
+    written
 }
 
-fn read(path: &str) -> Result<Vec<u8>, HostCallError> {
+fn read(node: NodeId) -> Result<Vec<u8>, HostCallError> {
     let tree = TREE.get();
-    let node = tree.find(Tree::ROOT, absolute(path)?, true)?;
     if tree.status(node)?.bytes > MAX_CALL_BYTES as u64 {
         let reason = "a host call carries at most 16 MiB";
         return Err(HostCallError::Refused(reason.to_string()));
@@ -68,17 +73,8 @@ fn read(path: &str) -> Result<Vec<u8>, HostCallError> {
     Ok(tree.read(node, 0, MAX_CALL_BYTES)?)
 }
 
-fn write(path: &str, bytes: &[u8]) -> Result<(), FileError> {
+fn write(node: NodeId, bytes: &[u8]) -> Result<(), FileError> {
     let mut tree = TREE.get();
-    let node = tree.make_file(Tree::ROOT, absolute(path)?, false)?;
     tree.resize(node, 0)?;
     tree.write(node, 0, bytes)
-}
-
-fn absolute(path: &str) -> Result<&str, FileError> {
-    if path.starts_with('/') {
-        Ok(path)
-    } else {
-        Err(FileError::Invalid)
-    }
 }
