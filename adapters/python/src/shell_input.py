@@ -4,10 +4,15 @@ Input is read when a command first looks at it, so that commands that do not nee
 for an input that does not end.
 """
 
+import errno
 import sys
 
 import shell_import  # noqa: F401 - before anything else of just_bash
 from just_bash import types
+
+
+# Most standard input a command line may look at, in bytes: it is one text in memory.
+MAX_BYTES = 64 << 20
 
 
 class Unread(str):
@@ -23,7 +28,10 @@ class Unread(str):
         if self.is_read:
             return ""
         self.is_read = True
-        return sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
+        data = sys.stdin.buffer.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise OSError(errno.EFBIG, f"standard input has more than {MAX_BYTES >> 20} MiB; read it from a program")
+        return data.decode("utf-8", "surrogateescape")
 
 
 class Context(types.CommandContext):

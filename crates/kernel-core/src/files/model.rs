@@ -229,6 +229,22 @@ fn remove_all(tree: &mut Tree, path: &str) {
 }
 
 #[test]
+fn small_files_cost_what_is_in_them() {
+    let mut tree = tree();
+    // Again and again: what is removed is given back.
+    for _ in 0..3 {
+        for n in 0..1000 {
+            let path = format!("/{n}");
+            let node = tree.make_file(Tree::ROOT, &path, true).expect("a file");
+            tree.write(node, 0, b"ten bytes.").expect("room");
+        }
+        for n in 0..1000 {
+            tree.unlink(Tree::ROOT, &format!("/{n}")).expect("it goes");
+        }
+    }
+}
+
+#[test]
 fn the_quota_is_a_wall() {
     let mut tree = tree();
     let file = tree.make_file(Tree::ROOT, "/f", true).expect("a file");
