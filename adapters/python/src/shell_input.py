@@ -14,6 +14,8 @@ from just_bash import types
 # Most standard input a command line may look at, in bytes: it is one text in memory.
 MAX_BYTES = 64 << 20
 
+PIECE_BYTES = 64 << 10
+
 
 class Unread(str):
     """Stands for standard input until it is read. True, as a text that is not empty would be."""
@@ -28,9 +30,12 @@ class Unread(str):
         if self.is_read:
             return ""
         self.is_read = True
-        data = sys.stdin.buffer.read(MAX_BYTES + 1)
-        if len(data) > MAX_BYTES:
-            raise OSError(errno.EFBIG, f"standard input has more than {MAX_BYTES >> 20} MiB; read it from a program")
+        data = bytearray()
+        # In pieces: one read of so much would need that much memory, however short the input is.
+        while piece := sys.stdin.buffer.read(PIECE_BYTES):
+            data += piece
+            if len(data) > MAX_BYTES:
+                raise OSError(errno.EFBIG, f"standard input has more than {MAX_BYTES >> 20} MiB; read it from a program")
         return data.decode("utf-8", "surrogateescape")
 
 

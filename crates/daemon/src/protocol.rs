@@ -74,7 +74,7 @@ pub enum Request {
         /// Path in the guest.
         path: String,
     },
-    /// Lists a folder of the guest.
+    /// Lists a folder of the guest, or one file.
     Ls {
         /// Name or id.
         session: String,

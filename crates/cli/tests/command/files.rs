@@ -72,6 +72,7 @@ fn names() {
         listed.contains('e') && listed.contains('g') && !listed.contains('f'),
         "{listed}"
     );
+    assert_eq!(desk.says(&["ls", "lab", "/d/g"]).trim(), "3 /d/g");
     let json = desk.says(&["ls", "lab", "/d", "--json"]);
     let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
     assert!(json.to_string().contains("\"g\""), "{json}");

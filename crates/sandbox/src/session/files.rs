@@ -50,7 +50,7 @@ impl Session {
             .await
     }
 
-    /// The entries of a folder, in the order of their names.
+    /// The entries of a folder, in the order of their names. A file is its own one entry, by its path.
     ///
     /// # Errors
     /// [`SandboxError::Limit`] for a folder of more than 100,000 entries,
@@ -58,7 +58,15 @@ impl Session {
     pub async fn list_folder(&self, path: &str) -> Result<Vec<FileEntry>> {
         let path = path.to_owned();
         let entries = self
-            .work(move |state| state.look(|vm| vm.list(&path)))
+            .work(move |state| {
+                state.look(|vm| {
+                    let status = vm.stat(&path)?;
+                    if status.kind == FileKind::File {
+                        return Ok(vec![FileEntry { name: path, status }]);
+                    }
+                    vm.list(&path)
+                })
+            })
             .await?;
         if entries.len() > MAX_LISTED {
             return Err(SandboxError::Limit {
