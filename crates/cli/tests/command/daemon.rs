@@ -46,11 +46,10 @@ fn killed() {
         .collect();
     desk.until_running("a");
     desk.until_running("b");
-    let daemons = desk.daemons();
-    assert_eq!(daemons.len(), 1);
-    let vms = children_of(daemons[0]);
+    let daemon = desk.daemon();
+    let vms = children_of(daemon);
     assert!(vms.len() >= 3, "{vms:?}");
-    signal(daemons[0], Signal::KILL);
+    signal(daemon, Signal::KILL);
     for client in load.drain(..) {
         let ran: Ran = client.wait_with_output().expect("it ends").into();
         let ran = ran.expect(1);
@@ -70,7 +69,7 @@ fn killed() {
         assert_eq!(desk.says(&["exec", name, "x"]), format!("'{name}'\n"));
     }
     assert!(listed.contains("was running: x = "), "{listed}");
-    assert_ne!(desk.daemons(), daemons);
+    assert_ne!(desk.daemon(), daemon);
 }
 
 fn one_daemon() {
@@ -81,13 +80,13 @@ fn one_daemon() {
     for client in starting {
         Ran::from(client.wait_with_output().expect("it ends")).expect(0);
     }
-    assert_eq!(desk.daemons().len(), 1);
+    let daemon = desk.daemon();
     assert_eq!(desk.list()["sessions"].as_array().map(Vec::len), Some(6));
     let asked = ukernel(desk.home.path(), &["serve", "--status", "--json"]).output();
     let status: Value =
         serde_json::from_slice(&Ran::from(asked.expect("it starts")).expect(0).stdout)
             .expect("JSON");
-    assert_eq!(status["process"], desk.daemons()[0]);
+    assert_eq!(status["process"], daemon);
     assert_eq!(status["pool"]["allocations"], 6);
 }
 

@@ -80,6 +80,17 @@ impl Desk {
             .collect()
     }
 
+    /// The daemon. A command that found it taken may still be ending, and a VM's process is a copy
+    /// of the daemon until it has become itself: both are seen for a moment.
+    pub fn daemon(&self) -> u32 {
+        let mut seen = Vec::new();
+        eventually("one daemon serves", || {
+            seen = self.daemons();
+            seen.len() == 1
+        });
+        seen[0]
+    }
+
     pub fn stop(&self) {
         let stopped = ukernel(self.home.path(), &["serve", "--stop"]).output();
         Ran::from(stopped.expect("it starts")).expect(0);
