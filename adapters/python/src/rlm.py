@@ -9,6 +9,7 @@ import codecs
 import json
 import sys
 
+import host_tools
 import program
 import ukernel
 
@@ -104,6 +105,24 @@ def SHOW_VARS():
     return found
 
 
+def display(value):
+    """Shows an image to whoever had this code run: PNG or JPEG bytes, or something that draws itself."""
+    draw = getattr(value, "_repr_png_", None)
+    data = draw() if draw else value
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise TypeError(f"display shows PNG or JPEG bytes, not {kind_of(value)}")
+    ukernel.call("display", bytes(data))
+
+
+def bind_tools(names):
+    """Binds what the host offers beside the functions that are always there."""
+    if "display" in names:
+        FUNCTIONS["display"] = display
+    servers = [name.removeprefix("mcp.") for name in names if name.startswith("mcp.")]
+    if servers:
+        FUNCTIONS["tools"] = host_tools.Tools(servers)
+
+
 FUNCTIONS = {
     "query_llm": query_llm,
     "query_llm_batched": query_llm_batched,
@@ -127,7 +146,9 @@ def begin(name=None):
     Called by the host before a model's first program. `name` is shown for a single text.
     """
     global original
-    sources = ask("contexts")["sources"]
+    begun = ask("contexts")
+    bind_tools(begun.get("tools", ()))
+    sources = begun["sources"]
     if sources:
         texts = {source["name"]: load(source, number) for number, source in enumerate(sources)}
         original = next(iter(texts.values())) if len(texts) == 1 else texts
@@ -165,6 +186,11 @@ def get(name):
     for start in range(0, len(data), PIECE_BYTES):
         ukernel.call("variable", data[start : start + PIECE_BYTES])
     return True
+
+
+def give_variables():
+    """Gives the host what SHOW_VARS lists, as JSON."""
+    ukernel.call("variable", json.dumps(SHOW_VARS(), ensure_ascii=False).encode("utf-8", "replace"))
 
 
 def load(source, number):

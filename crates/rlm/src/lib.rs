@@ -27,6 +27,7 @@ mod client;
 mod config;
 pub mod context;
 mod error;
+mod error_code;
 mod folder;
 mod http;
 mod query;
@@ -36,13 +37,16 @@ mod session;
 
 pub use config::{
     BackendType, KgStrictness, ModelProvider, RlmConfig, RlmConfigBuilder, SessionModel,
+    UpstreamServer,
 };
 pub use context::Context;
 pub use error::{Cause, Problem, Result, RlmError};
+pub use error_code::ErrorCode;
 pub use http::{BridgeServer, HexToken, OpenCalls, ServeOptions};
 pub use query::{Tool, ToolCall};
 pub use rlm::{
-    Query, RlmResponse, Running, SessionStatus, Surroundings, TerraphimRlm, become_vm_if_asked,
+    Execution, Query, RlmResponse, Running, SessionStatus, Surroundings, TerraphimRlm,
+    become_vm_if_asked,
 };
 pub use schema::Schema;
 pub use ukernel_budget::{Budget, Spent};

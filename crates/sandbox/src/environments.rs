@@ -128,6 +128,12 @@ pub trait Environment: Send + Sync {
     /// As [`Self::put_file`].
     async fn get_file(&self, path: &str) -> Result<Vec<u8>>;
 
+    /// At most `max_bytes` of a file of the guest, from `offset`: fewer at its end.
+    ///
+    /// # Errors
+    /// [`SandboxError::Machine`] with what the guest says.
+    async fn read_file(&self, path: &str, offset: u64, max_bytes: usize) -> Result<Vec<u8>>;
+
     /// Adds the configured time to its life; what is left of it then.
     ///
     /// # Errors

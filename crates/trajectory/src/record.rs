@@ -182,6 +182,9 @@ pub struct RunStarted {
     pub sub_model: String,
     /// Where replies come from.
     pub origin: String,
+    /// The caller's trace, as W3C Trace Context's `traceparent`, if it gave one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
     /// What may be used.
     pub budget: Budget,
 }

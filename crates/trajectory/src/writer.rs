@@ -273,6 +273,7 @@ mod tests {
             model: "replay:x".to_owned(),
             sub_model: "replay:x".to_owned(),
             origin: "nowhere".to_owned(),
+            traceparent: None,
             budget: Budget::default(),
         }
     }

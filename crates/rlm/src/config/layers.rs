@@ -157,6 +157,7 @@ mod tests {
             ("pool_min_size", "1"),
             ("pool_max_size", "11"),
             ("backend", "{ session_model = \"stateless\" }"),
+            ("mcp_servers", "{ mine = { command = \"x\" } }"),
             (
                 "providers",
                 "{ mine = { base_url = \"http://127.0.0.1:3\" } }",

@@ -5,8 +5,10 @@
 
 mod layers;
 mod models;
+mod upstream;
 
 pub use models::ModelProvider;
+pub use upstream::UpstreamServer;
 
 use crate::RlmError;
 use serde::{Deserialize, Serialize};
@@ -138,6 +140,9 @@ config! {
     providers: BTreeMap<String, ModelProvider> = BTreeMap::new();
     /// Prices, by `provider/model`.
     prices: BTreeMap<String, Price> = BTreeMap::new();
+    /// MCP servers whose tools code may call, by the name they have in code. Used by `ukernel mcp` and
+    /// `ukernel rlm`.
+    mcp_servers: BTreeMap<String, UpstreamServer> = BTreeMap::new();
     /// URL of an HTTP proxy for model calls.
     proxy: Option<String> = None;
     /// Most tokens of a reply of the model that answers.
@@ -218,6 +223,11 @@ impl RlmConfig {
             .is_some_and(|value| !(0.0..=2.0).contains(&value))
         {
             return Err(RlmError::config("temperature is not between 0 and 2"));
+        }
+        for (name, server) in &self.mcp_servers {
+            if let Some(problem) = server.problem(name) {
+                return Err(RlmError::config(format!("mcp_servers.{name}: {problem}")));
+            }
         }
         self.model()?;
         self.sub_model()?;

@@ -52,6 +52,11 @@ pub(super) trait Answers: Send + Sync {
     fn is_json(&self) -> bool {
         true
     }
+
+    /// Whether it is a caller's tool.
+    fn is_added(&self) -> bool {
+        false
+    }
 }
 
 /// The calls there are. Clones share them.
@@ -77,6 +82,15 @@ impl Calls {
     pub(super) fn find(&self, name: &str) -> Option<Arc<dyn Answers>> {
         let calls = self.0.read().unwrap_or_else(PoisonError::into_inner);
         calls.get(name).cloned()
+    }
+
+    /// Names of the tools that were added, in their order.
+    fn added(&self) -> Vec<String> {
+        let calls = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let added = calls.iter().filter(|(_, answers)| answers.is_added());
+        let mut names: Vec<String> = added.map(|(name, _)| name.clone()).collect();
+        names.sort();
+        names
     }
 
     /// Adds a tool. Says why it cannot be, if so.
@@ -126,13 +140,16 @@ impl Answers for GiveContext {
     }
 }
 
+/// What the REPL begins with: the context, and the tools that callers have added.
 struct ListContexts;
 
 #[async_trait]
 impl Answers for ListContexts {
     async fn answer(&self, gate: &Gate, _: &HostCall) -> Result<Vec<u8>, Refusal> {
         let sources = gate.context().list();
-        Ok(json!({"sources": sources}).to_string().into_bytes())
+        let tools = gate.asker().run.calls.added();
+        let begun = json!({"sources": sources, "tools": tools});
+        Ok(begun.to_string().into_bytes())
     }
 }
 
@@ -217,5 +234,9 @@ impl Answers for Added {
 
     fn is_json(&self) -> bool {
         false
+    }
+
+    fn is_added(&self) -> bool {
+        true
     }
 }

@@ -159,8 +159,9 @@ pub(crate) async fn execute_directly(
     asker: &Asker,
     is_shell: bool,
     source: &str,
+    context: ExecutionContext,
 ) -> Result<ExecutionResult, SandboxError> {
-    execute_with(asker, None, is_shell, source, ExecutionContext::default()).await
+    execute_with(asker, None, is_shell, source, context).await
 }
 
 /// Executes with a bridge open meanwhile.

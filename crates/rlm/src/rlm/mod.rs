@@ -6,7 +6,7 @@ mod sessions;
 mod values;
 
 pub use opening::become_vm_if_asked;
-pub use request::{Query, RlmResponse, Running, SessionStatus, Surroundings};
+pub use request::{Execution, Query, RlmResponse, Running, SessionStatus, Surroundings};
 
 use crate::error::Problem;
 use crate::folder::Folder;
@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use ukernel_budget::Budget;
 use ukernel_image::{Progress, Silent};
 use ukernel_kg::KnowledgeGraphValidator;
-use ukernel_llm::{GenericLlmClient, ModelInfo};
+use ukernel_llm::{GenericLlmClient, ModelInfo, ModelName};
 use ukernel_sandbox::{Environment, Environments, SessionId};
 use ukernel_trajectory::{Event, Record, RunStarted, Trajectory, TrajectoryFile, VERSION};
 
@@ -139,6 +139,15 @@ impl TerraphimRlm {
         self.inner.llm.model_info(&model).map_err(RlmError::from)
     }
 
+    /// The models of the configuration.
+    fn models(&self) -> Result<Models> {
+        Ok(Models {
+            llm: Arc::clone(&self.inner.llm),
+            model: self.inner.config.model()?,
+            sub_model: self.inner.config.sub_model()?,
+        })
+    }
+
     /// Answers a question, over the `context` of a session if one is given.
     ///
     /// # Errors
@@ -190,9 +199,18 @@ impl TerraphimRlm {
             () = query.cancel.cancelled() => return Err(RlmError::Cancelled),
         };
         let slice = bound.ledger.whole();
-        let started = self.run_started(&run_name, target.as_ref(), slice.ledger())?;
+        let models = match query.model {
+            Some((model, llm)) => Models {
+                llm,
+                sub_model: model.clone(),
+                model,
+            },
+            None => self.models()?,
+        };
+        let mut started = self.run_started(&run_name, target.as_ref(), slice.ledger(), &models)?;
+        started.traceparent = query.traceparent;
         let trajectory = Trajectory::begin(target.as_ref(), query.watcher, started)?;
-        let run = self.run_parts(trajectory, query.cancel.child_token())?;
+        let run = self.run_parts(trajectory, query.cancel.child_token(), models);
         let node = Arc::new(Node::new(
             sessions::asker_of(&bound, slice.ledger().clone(), run),
             query.question,
@@ -224,13 +242,18 @@ impl TerraphimRlm {
         })
     }
 
-    fn run_parts(&self, trajectory: Trajectory, cancel: CancellationToken) -> Result<Arc<Run>> {
+    fn run_parts(
+        &self,
+        trajectory: Trajectory,
+        cancel: CancellationToken,
+        models: Models,
+    ) -> Arc<Run> {
         let inner = &self.inner;
-        Ok(Arc::new(Run::new(RunParts {
+        Arc::new(Run::new(RunParts {
             config: Arc::clone(&inner.config),
-            llm: Arc::clone(&inner.llm),
-            model: inner.config.model()?,
-            sub_model: inner.config.sub_model()?,
+            llm: models.llm,
+            model: models.model,
+            sub_model: models.sub_model,
             environments: Arc::clone(&inner.environments),
             owner: inner.owner,
             kg: inner.kg.clone(),
@@ -239,7 +262,7 @@ impl TerraphimRlm {
             calls: inner.calls.clone(),
             max_wall_clock: Duration::from_millis(inner.config.max_wall_clock_ms),
             cancel,
-        })))
+        }))
     }
 
     fn run_started(
@@ -247,6 +270,7 @@ impl TerraphimRlm {
         run: &str,
         target: Option<&TrajectoryFile>,
         ledger: &ukernel_budget::Ledger,
+        models: &Models,
     ) -> Result<RunStarted> {
         let config = &self.inner.config;
         let since = SystemTime::now()
@@ -258,9 +282,10 @@ impl TerraphimRlm {
             run: run.to_owned(),
             started_unix_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
             verbose: target.is_some_and(|target| target.verbose),
-            model: config.model()?.to_string(),
-            sub_model: config.sub_model()?.to_string(),
-            origin: self.model_info()?.origin.to_string(),
+            model: models.model.to_string(),
+            sub_model: models.sub_model.to_string(),
+            origin: models.llm.model_info(&models.model)?.origin.to_string(),
+            traceparent: None,
             budget: Budget {
                 tokens: ledger.limit().tokens,
                 ..budget(config)
@@ -280,6 +305,13 @@ impl TerraphimRlm {
         let (verbose, days) = (config.enable_verbose_tracing, config.trace_retention_days);
         Ok(Some(TrajectoryFile::in_folder(folder, run, verbose, days)?))
     }
+}
+
+/// Who is asked in a run.
+struct Models {
+    llm: Arc<dyn GenericLlmClient>,
+    model: ModelName,
+    sub_model: ModelName,
 }
 
 /// Cancels a session nobody knows when it is dropped.

@@ -5,10 +5,11 @@ use crate::{Result, SessionId};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use ukernel_budget::Spent;
-use ukernel_llm::GenericLlmClient;
+use ukernel_llm::{GenericLlmClient, ModelName};
 use ukernel_machine::probe::ProbeConfig;
 use ukernel_sandbox::session::SessionInfo;
 use ukernel_trajectory::{Record, TrajectoryFile, Watcher};
@@ -42,10 +43,29 @@ pub struct Query {
     pub schema: Option<Value>,
     /// Where the trajectory goes, instead of where the configuration says.
     pub trace: Option<TrajectoryFile>,
+    /// Who is asked instead of the models of the configuration, by which name.
+    pub model: Option<(ModelName, Arc<dyn GenericLlmClient>)>,
+    /// The caller's trace, as W3C Trace Context's `traceparent`. It is noted in the trajectory.
+    pub traceparent: Option<String>,
     /// Sees every record, with its texts, as it happens. Must not block for long.
     pub watcher: Option<Watcher>,
     /// Cancelling it ends everything at once.
     pub cancel: CancellationToken,
+}
+
+/// Code or a command, and how a session runs it.
+#[derive(Clone, Default)]
+pub struct Execution {
+    /// What runs.
+    pub source: String,
+    /// Whether it is a shell command and not Python.
+    pub is_shell: bool,
+    /// Its time limit; the configuration's if absent.
+    pub timeout: Option<Duration>,
+    /// Bytes of each output stream that come back, if fewer than the configuration says.
+    pub inline_output_bytes: Option<usize>,
+    /// Cancelling it interrupts what runs, as Ctrl-C does: the session keeps its state.
+    pub interrupt: CancellationToken,
 }
 
 /// An answer.

@@ -1,7 +1,7 @@
 //! Sessions, as the specification has them: code, commands, variables, snapshots, terms.
 
 use super::values::Value;
-use super::{SessionStatus, TerraphimRlm};
+use super::{Execution, SessionStatus, TerraphimRlm};
 use crate::error::Problem;
 use crate::query::{self, Asker, OpenBridges, Run, Tool};
 use crate::session::{Bound, new_token};
@@ -25,7 +25,11 @@ impl TerraphimRlm {
     /// [`RlmError::ExecutionTimeout`], [`RlmError::KgValidationFailed`],
     /// [`RlmError::KgEscalationRequired`], and those of the session. Code that fails is a result.
     pub async fn execute_code(&self, code: &str, session_id: SessionId) -> Result<ExecutionResult> {
-        self.execute(code, session_id, false).await
+        let execution = Execution {
+            source: code.to_owned(),
+            ..Execution::default()
+        };
+        self.execute(session_id, execution).await
     }
 
     /// Runs a shell command in a session.
@@ -37,29 +41,58 @@ impl TerraphimRlm {
         cmd: &str,
         session_id: SessionId,
     ) -> Result<ExecutionResult> {
-        self.execute(cmd, session_id, true).await
+        let execution = Execution {
+            source: cmd.to_owned(),
+            is_shell: true,
+            ..Execution::default()
+        };
+        self.execute(session_id, execution).await
     }
 
-    async fn execute(
+    /// Runs Python or a shell command in a session, with a time limit of its own, interruptible.
+    /// What else runs in the session is waited for.
+    ///
+    /// # Errors
+    /// As [`Self::execute_code`]; [`RlmError::Cancelled`] if it was interrupted before it began.
+    pub async fn execute(
         &self,
-        source: &str,
-        id: SessionId,
-        is_shell: bool,
+        session_id: SessionId,
+        execution: Execution,
     ) -> Result<ExecutionResult> {
-        let bound = self.bound(id)?;
-        let _turn = Arc::clone(&bound.turn).lock_owned().await;
+        let Execution {
+            source,
+            is_shell,
+            timeout,
+            inline_output_bytes,
+            interrupt,
+        } = execution;
+        let bound = self.bound(session_id)?;
+        let _turn = tokio::select! {
+            turn = Arc::clone(&bound.turn).lock_owned() => turn,
+            () = interrupt.cancelled() => return Err(RlmError::Cancelled),
+        };
         let asker = self.asker(&bound)?;
-        query::validate_directly(&asker, &bound.attempts, is_shell, source)?;
+        query::validate_directly(&asker, &bound.attempts, is_shell, &source)?;
         self.begin(&bound, &asker).await?;
-        let executed = query::execute_directly(&asker, is_shell, source).await;
-        executed.map_err(|error| RlmError::of_sandbox(error, id))
+        let context = ExecutionContext {
+            timeout,
+            inline_output_bytes,
+            interrupt: Some(interrupt),
+            ..ExecutionContext::default()
+        };
+        let executed = query::execute_directly(&asker, is_shell, &source, context).await;
+        executed.map_err(|error| match error {
+            SandboxError::NeverBegan => RlmError::Cancelled,
+            other => RlmError::of_sandbox(other, session_id),
+        })
     }
 
     /// Puts the functions that ask into the session's REPL, once.
     async fn begin(&self, bound: &Bound, asker: &Asker) -> Result<()> {
         let mut has_begun = bound.has_begun.lock().await;
         if !*has_begun {
-            let begun = query::execute_directly(asker, false, query::BEGIN).await;
+            let context = ExecutionContext::default();
+            let begun = query::execute_directly(asker, false, query::BEGIN, context).await;
             let begun = begun.map_err(|error| RlmError::of_sandbox(error, bound.session.id()))?;
             ended_well(begun)?;
             *has_begun = true;
@@ -71,9 +104,10 @@ impl TerraphimRlm {
     /// its output count anew, and the session's ledger.
     pub(crate) fn asker(&self, bound: &Bound) -> Result<Asker> {
         let id = bound.session.id().to_string();
-        let started = self.run_started(&id, None, &bound.ledger)?;
+        let models = self.models()?;
+        let started = self.run_started(&id, None, &bound.ledger, &models)?;
         let trajectory = Trajectory::begin(None, None, started)?;
-        let run = self.run_parts(trajectory, CancellationToken::new())?;
+        let run = self.run_parts(trajectory, CancellationToken::new(), models);
         Ok(asker_of(bound, bound.ledger.clone(), run))
     }
 
@@ -112,6 +146,35 @@ impl TerraphimRlm {
         let code = format!("__import__('rlm').put({key:?})");
         self.internal(session.as_ref(), &code, put).await?;
         Ok(())
+    }
+
+    /// The variables of the session's REPL with their types and sizes: a JSON object of texts. At most
+    /// 200, in the order in which they were made.
+    ///
+    /// # Errors
+    /// Those of the session.
+    pub async fn list_context(&self, session_id: SessionId) -> Result<serde_json::Value> {
+        let session = self.session(session_id)?;
+        let given = Value::new(new_token(), Vec::new());
+        let code = "__import__('rlm').give_variables()";
+        let (_, given) = self.internal(session.as_ref(), code, given).await?;
+        serde_json::from_slice(&given).map_err(|error| RlmError::internal(Problem::of(error)))
+    }
+
+    /// At most `max_bytes` of a file of the session, from `offset`: fewer at its end.
+    ///
+    /// # Errors
+    /// [`RlmError::Sandbox`] with what the guest says, those of the session.
+    pub async fn read_file(
+        &self,
+        session_id: SessionId,
+        path: &str,
+        offset: u64,
+        max_bytes: usize,
+    ) -> Result<Vec<u8>> {
+        let session = self.session(session_id)?;
+        let read = session.read_file(path, offset, max_bytes).await;
+        read.map_err(|error| RlmError::of_sandbox(error, session_id))
     }
 
     /// Runs code of ours, which has to end well.

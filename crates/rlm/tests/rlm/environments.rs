@@ -146,6 +146,10 @@ impl Environment for Parrot {
         Ok(Vec::new())
     }
 
+    async fn read_file(&self, _: &str, _: u64, _: usize) -> Result<Vec<u8>> {
+        Ok(Vec::new())
+    }
+
     async fn extend(&self) -> Result<Duration> {
         Ok(Duration::from_secs(1))
     }

@@ -85,6 +85,10 @@ impl Environment for Session {
         self.get_file(path).await
     }
 
+    async fn read_file(&self, path: &str, offset: u64, max_bytes: usize) -> Result<Vec<u8>> {
+        self.read_file(path, offset, max_bytes).await
+    }
+
     async fn extend(&self) -> Result<Duration> {
         self.extend().await
     }

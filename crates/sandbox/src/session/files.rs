@@ -40,6 +40,29 @@ impl Session {
         Ok(content)
     }
 
+    /// At most `max_bytes` of a file of the guest, from `offset`: fewer at its end.
+    ///
+    /// # Errors
+    /// [`SandboxError::Machine`] with what the guest says.
+    pub async fn read_file(&self, path: &str, offset: u64, max_bytes: usize) -> Result<Vec<u8>> {
+        let (path, max_bytes) = (path.to_owned(), max_bytes.min(MAX_FILE_BYTES));
+        self.work(move |state| {
+            state.look(|vm| {
+                let mut content = Vec::new();
+                while content.len() < max_bytes {
+                    let from = offset.saturating_add(content.len() as u64);
+                    let piece = vm.read_at(&path, from, max_bytes - content.len())?;
+                    if piece.is_empty() {
+                        break;
+                    }
+                    content.extend_from_slice(&piece);
+                }
+                Ok(content)
+            })
+        })
+        .await
+    }
+
     /// What is at `path`. A link is not followed.
     ///
     /// # Errors

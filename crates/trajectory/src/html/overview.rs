@@ -184,6 +184,9 @@ fn facts_of_run(started: &RunStarted, page: &mut Page) {
         fact("Sub-calls", &started.sub_model, page);
     }
     fact("Replies from", &started.origin, page);
+    if let Some(trace) = &started.traceparent {
+        fact("Caller's trace", trace, page);
+    }
     fact("Budget", &words::budget(&started.budget), page);
 }
 

@@ -58,6 +58,9 @@ fn header_of_run(started: &RunStarted, out: &mut Drawing) {
         labelled(out, "sub-calls", &started.sub_model);
     }
     labelled(out, "replies", &started.origin);
+    if let Some(trace) = &started.traceparent {
+        labelled(out, "trace", trace);
+    }
 }
 
 fn parts(parts: &[ContextPart], out: &mut Drawing) {
