@@ -59,7 +59,7 @@ pub use key_file::read_key_file;
 pub use message::{Message, Request, RequestDigest, Role};
 pub use model::{ModelName, Provider};
 pub use price::{Cost, CostSource, Price};
-pub use provider::ProviderClient;
+pub use provider::{ProviderClient, http_client};
 pub use record::Recorder;
 pub use replay::ReplayClient;
 pub use reply::{FinishReason, Reply, Usage, UsageTotals};

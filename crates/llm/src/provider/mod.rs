@@ -16,6 +16,8 @@ mod frames;
 mod http;
 mod wire;
 
+pub use http::http_client;
+
 use crate::client::{GenericLlmClient, ModelInfo, Origin};
 use crate::estimate::usage_or_estimate;
 use crate::{
