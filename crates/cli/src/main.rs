@@ -12,6 +12,7 @@ mod doctor;
 mod engine;
 mod failure;
 mod home;
+mod mcp;
 mod post_mortem;
 mod progress;
 mod rlm;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         args::Command::Session(session) => session::session(&session),
         args::Command::Serve(serve) => daemon::serve(&serve),
         args::Command::Rlm(rlm) => rlm::rlm(&rlm),
+        args::Command::Mcp(mcp) => mcp::mcp(&mcp),
         args::Command::Trace(trace) => trace::trace(&trace),
         args::Command::Doctor(doctor) => doctor::doctor(&doctor),
         args::Command::Bench(bench) => bench::bench(&bench),

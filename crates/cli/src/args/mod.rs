@@ -1,8 +1,10 @@
 //! What users type.
 
+mod mcp;
 mod rlm;
 mod session;
 
+pub use mcp::{Client, Mcp};
 pub use rlm::{Rlm, Trace, TraceFile};
 pub use session::{Execution, GuestArg, Json, Session};
 
@@ -33,6 +35,8 @@ pub enum Command {
     Serve(Serve),
     /// Answer a question over files larger than any model's window.
     Rlm(Box<Rlm>),
+    /// Serve the tools to any MCP client: on standard input and output, or over HTTP.
+    Mcp(Box<Mcp>),
     /// Look at what an answer was made from.
     #[command(subcommand)]
     Trace(Trace),

@@ -7,6 +7,7 @@ mod compute;
 mod figure;
 mod host;
 mod machines;
+mod mcp;
 mod memory;
 mod output;
 mod processes;
@@ -47,7 +48,7 @@ impl Setting<'_> {
 type Measure = fn(&Setting<'_>) -> Result<Vec<Figure>, Failure>;
 
 /// Every group of figures, by the beginning of their names.
-const GROUPS: [(&str, Measure); 11] = [
+const GROUPS: [(&str, Measure); 12] = [
     ("run", processes::run_hello),
     ("cold", machines::cold),
     ("fork", machines::fork),
@@ -58,6 +59,7 @@ const GROUPS: [(&str, Measure); 11] = [
     ("alive", machines::alive),
     ("sandbox", sandbox::sandbox),
     ("rlm", rlm::rlm),
+    ("mcp", mcp::mcp),
     ("size", sizes::sizes),
 ];
 

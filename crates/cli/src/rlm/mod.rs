@@ -73,13 +73,16 @@ async fn answer(
         probe: Some(home::probe_config().map_err(internal)?),
         llm: None,
     };
+    let upstream = crate::mcp::upstream(&config).map_err(internal)?;
     let opening = TerraphimRlm::with(config, surroundings, Arc::new(Steps::new()));
     let rlm = tokio::select! {
         rlm = opening => rlm?,
         () = cancel.cancelled() => return Err(RlmError::Cancelled),
     };
+    upstream.attach(&rlm)?;
     let answered = rlm.ask(query).await;
     rlm.stop().await;
+    upstream.stop().await;
     answered
 }
 
@@ -130,7 +133,7 @@ fn prepare(args: &Rlm) -> Result<(RlmConfig, Context, Option<Value>), Failure> {
     Ok((config, context, schema))
 }
 
-fn parse(name: &str) -> Result<terraphim_rlm::ModelName, Failure> {
+pub fn parse(name: &str) -> Result<terraphim_rlm::ModelName, Failure> {
     name.parse().map_err(|error| {
         let error: ukernel_llm::LlmError = error;
         failure_of(RlmError::config(Problem::of(error)), true)

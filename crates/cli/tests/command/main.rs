@@ -9,6 +9,7 @@ mod files;
 mod ground;
 mod host;
 mod input;
+mod mcp;
 mod programs;
 mod rlm;
 mod sessions;
@@ -21,7 +22,7 @@ fn main() {
     let arguments = Arguments::from_args();
     let no_kvm = ukernel_vmm::open_kvm().err().map(|error| error.to_string());
     let no_mounts = no_kvm.clone().or_else(host::lack);
-    let groups: [(&str, Option<String>, &[ground::Behaviour]); 11] = [
+    let groups: [(&str, Option<String>, &[ground::Behaviour]); 13] = [
         ("usage", None, usage::BEHAVIOURS),
         (
             "usage",
@@ -35,6 +36,8 @@ fn main() {
         ("files", no_kvm.clone(), files::BEHAVIOURS),
         ("rlm", None, rlm::WITHOUT_VMS),
         ("rlm", no_kvm.clone(), rlm::BEHAVIOURS),
+        ("mcp", None, mcp::WITHOUT_VMS),
+        ("mcp", no_kvm.clone(), mcp::BEHAVIOURS),
         ("store", no_kvm.clone(), store::BEHAVIOURS),
         ("host", no_mounts, host::BEHAVIOURS),
     ];

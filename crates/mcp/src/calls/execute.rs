@@ -1,0 +1,117 @@
+//! `rlm_code` and `rlm_bash`.
+
+use super::{Desk, Outcome};
+use crate::approval::Asked;
+use crate::replies::{Exception, Executed, Failure, Long, Status, result};
+use crate::resources;
+use crate::sessions::LongOutput;
+use crate::tasks::Task;
+use std::sync::Arc;
+use std::time::Duration;
+use terraphim_rlm::{Execution, ExecutionResult, RlmError};
+use ukernel_sandbox::ExecutionStatus;
+
+/// Bytes of each output stream that come back; longer ones are resources.
+const INLINE_BYTES: usize = 64 << 10;
+
+/// What is run.
+#[derive(Clone)]
+pub(crate) struct Run {
+    pub(crate) source: String,
+    pub(crate) is_shell: bool,
+    pub(crate) session: Option<String>,
+    pub(crate) timeout: Option<Duration>,
+}
+
+impl Desk {
+    pub(crate) async fn execute(&self, run: Run, task: Arc<Task>) -> Outcome {
+        match self.try_execute(run, &task).await {
+            Ok(outcome) => outcome,
+            Err(failure) => {
+                let mut reply: Executed = crate::replies::Reply::failed(failure);
+                reply.session = task.record().session;
+                Outcome::of(&reply)
+            }
+        }
+    }
+
+    async fn try_execute(&self, run: Run, task: &Task) -> Result<Outcome, Failure> {
+        task.progress(0, "waits for a session");
+        // Done again after a decision, it goes on in the session it was in.
+        let handle = task.record().session.or(run.session);
+        let session = self.session_or_new(handle.as_deref()).await?;
+        task.runs_in(&session.handle);
+        task.progress(0, "runs");
+        let rlm = self.rlm().await?;
+        let execution = Execution {
+            source: run.source,
+            is_shell: run.is_shell,
+            timeout: run.timeout,
+            inline_output_bytes: Some(INLINE_BYTES),
+            interrupt: task.cancel.child_token(),
+        };
+        let executed = rlm.execute(session.id, execution).await;
+        let images = self.shared.display.take(session.id);
+        match executed {
+            Ok(executed) => {
+                let mut reply = describe(&session.handle, executed);
+                reply.images = (!images.is_empty()).then_some(images.len());
+                let outputs = reply.outputs.iter().filter_map(|long| {
+                    Some(LongOutput {
+                        path: resources::path_of(&long.uri)?,
+                        bytes: long.bytes,
+                    })
+                });
+                self.shared.sessions.note_outputs(&session.handle, outputs);
+                Ok(Outcome::Result(result(&reply, images)))
+            }
+            Err(RlmError::KgEscalationRequired {
+                unknown_terms,
+                context,
+                ..
+            }) if self.can_ask => Ok(Outcome::Asks(Asked {
+                session: session.handle,
+                terms: unknown_terms,
+                context,
+            })),
+            Err(error) => Err(Failure::of(&error)),
+        }
+    }
+}
+
+fn describe(handle: &str, executed: ExecutionResult) -> Executed {
+    let mut reply = Executed {
+        session: Some(handle.to_owned()),
+        value: executed.value,
+        stdout: executed.output.stdout,
+        stderr: executed.output.stderr,
+        run_ms: Some(executed.run_ms),
+        outputs: executed
+            .files
+            .into_iter()
+            .map(|file| Long {
+                stream: file.stream,
+                bytes: file.bytes,
+                uri: resources::file_uri(handle, &file.path),
+            })
+            .collect(),
+        ..Executed::default()
+    };
+    match executed.status {
+        ExecutionStatus::Exited { code } => {
+            reply.exit_code = Some(code);
+            if code != 0 {
+                reply.status = Status::Failed;
+            }
+        }
+        ExecutionStatus::Exception { exception, message } => {
+            reply.status = Status::Failed;
+            reply.exception = Some(Exception {
+                r#type: exception,
+                message,
+            });
+        }
+        ExecutionStatus::Interrupted => reply.status = Status::Interrupted,
+    }
+    reply
+}
