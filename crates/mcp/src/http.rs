@@ -111,7 +111,8 @@ pub struct HttpOptions {
     pub tokens: Option<Tokens>,
     /// Names under which clients reach the server, beside those of this host: what `Host` may say.
     pub hosts: Vec<String>,
-    /// Web pages that may call, as `scheme://host:port`. None may, if there are none.
+    /// Web pages that may call, as `scheme://host:port`, beside those of this host itself where the address
+    /// is a loopback one.
     pub origins: Vec<String>,
 }
 
@@ -158,9 +159,17 @@ impl HttpServer {
             hosts.push(address.ip().to_string());
         }
         hosts.extend(options.hosts);
+        let mut origins = options.origins;
+        if is_loopback {
+            // Pages of this host itself; what else a browser shows may not call.
+            origins.extend(hosts.iter().map(|host| match host.contains(':') {
+                true => format!("http://[{host}]:*"),
+                false => format!("http://{host}:*"),
+            }));
+        }
         let config = StreamableHttpServerConfig::default()
             .with_allowed_hosts(hosts)
-            .with_allowed_origins(options.origins)
+            .with_allowed_origins(origins)
             .enforce_origin_validation()
             .with_max_request_body_bytes(MAX_REQUEST_BYTES)
             .with_cancellation_token(stopping.child_token());

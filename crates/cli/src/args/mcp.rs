@@ -21,7 +21,7 @@ pub struct Mcp {
     /// A name under which clients reach the server, beside those of this host.
     #[arg(long, value_name = "NAME", requires = "http")]
     pub host: Vec<String>,
-    /// A web page that may call, as `https://NAME:PORT`. None may, unless named.
+    /// A web page that may call, as `https://NAME:PORT`, beside pages of this host itself.
     #[arg(long, value_name = "URL", requires = "http")]
     pub origin: Vec<String>,
     /// Print what this client's configuration takes, and end.
