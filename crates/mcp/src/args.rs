@@ -1,7 +1,10 @@
 //! What the tools take. Doc comments of fields are what models read in the schemas.
 
+use crate::replies::Failure;
+use rmcp::model::JsonObject;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -18,9 +21,30 @@ pub(crate) struct Times {
     wait_s: Option<u32>,
 }
 
+/// Arguments of a tool.
+pub(crate) trait Args: DeserializeOwned {
+    /// For how long it runs, and is waited for.
+    fn times(&self) -> Times {
+        Times::default()
+    }
+}
+
+impl Args for ContextArgs {}
+impl Args for SnapshotArgs {}
+
+/// A tool's arguments, or what is wrong with them.
+pub(crate) fn read<T: Args>(given: &JsonObject) -> Result<T, Failure> {
+    let read: Result<T, _> = serde_json::from_value(Value::Object(given.clone()));
+    let args = read.map_err(|error| Failure::arguments(error.to_string()))?;
+    match args.times().problem() {
+        Some(problem) => Err(Failure::arguments(problem)),
+        None => Ok(args),
+    }
+}
+
 impl Times {
     /// What is wrong, if anything is.
-    pub(crate) fn problem(&self) -> Option<String> {
+    fn problem(&self) -> Option<String> {
         if self.timeout_s.is_some_and(|s| s == 0 || s > MAX_TIMEOUT_S) {
             return Some(format!("timeout_s is not between 1 and {MAX_TIMEOUT_S}"));
         }
@@ -58,8 +82,8 @@ pub(crate) struct CodeArgs {
     wait_s: Option<u32>,
 }
 
-impl CodeArgs {
-    pub(crate) fn times(&self) -> Times {
+impl Args for CodeArgs {
+    fn times(&self) -> Times {
         Times {
             timeout_s: self.timeout_s,
             wait_s: self.wait_s,
@@ -86,8 +110,8 @@ pub(crate) struct BashArgs {
     wait_s: Option<u32>,
 }
 
-impl BashArgs {
-    pub(crate) fn times(&self) -> Times {
+impl Args for BashArgs {
+    fn times(&self) -> Times {
         Times {
             timeout_s: self.timeout_s,
             wait_s: self.wait_s,
@@ -118,8 +142,8 @@ pub(crate) struct QueryArgs {
     wait_s: Option<u32>,
 }
 
-impl QueryArgs {
-    pub(crate) fn times(&self) -> Times {
+impl Args for QueryArgs {
+    fn times(&self) -> Times {
         Times {
             timeout_s: None,
             wait_s: self.wait_s,
@@ -214,8 +238,8 @@ pub(crate) struct StatusArgs {
     pub(crate) end: bool,
 }
 
-impl StatusArgs {
-    pub(crate) fn times(&self) -> Times {
+impl Args for StatusArgs {
+    fn times(&self) -> Times {
         Times {
             timeout_s: None,
             wait_s: self.wait_s,

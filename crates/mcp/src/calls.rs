@@ -11,7 +11,7 @@ pub(crate) use session::{ConnectionSession, Desk, Shared};
 pub(crate) use state::shown;
 
 use crate::approval::Asked;
-use crate::replies::Reply;
+use crate::replies::{Failure, Reply, Tells};
 use crate::tasks::{Ended, Standing, Task};
 use rmcp::model::CallToolResult;
 use std::future::Future;
@@ -27,8 +27,11 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
-    fn of<R: Reply>(reply: &R) -> Self {
-        Self::Result(crate::replies::result(reply, Vec::new()))
+    /// A failure in a session, if it came that far.
+    fn failed<T: Tells>(failure: Failure, session: Option<String>) -> Self {
+        let mut reply = Reply::<T>::failed(failure);
+        reply.session = session;
+        Self::Result(reply.result(Vec::new()))
     }
 }
 

@@ -10,9 +10,6 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited, combinators::BoxBody};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use rmcp::ServerHandler;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
@@ -22,11 +19,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use ukernel_http::Limits;
 
 /// Most connections. Others wait until one of them ends.
 const MAX_CONNECTIONS: usize = 512;
@@ -43,11 +40,11 @@ const HEAD_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a client may take for a whole request.
 const BODY_PATIENCE: Duration = Duration::from_secs(60);
 
+/// What is kept of a connection's bytes until they are made sense of.
+const MAX_BUFFER_BYTES: usize = 256 << 10;
+
 /// How long connections may take to end when the server stops.
 const STOP_GRACE: Duration = Duration::from_secs(3);
-
-/// When the host has no file descriptor left, the next look is this much later.
-const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// Shortest token, in bytes: 128 bits in hexadecimal.
 const MIN_TOKEN_BYTES: usize = 32;
@@ -122,7 +119,6 @@ struct Door<H> {
     service: StreamableHttpService<H, LocalSessionManager>,
     sessions: Arc<LocalSessionManager>,
     tokens: Option<Tokens>,
-    stopping: CancellationToken,
 }
 
 /// A server that listens, until [`Self::stop`].
@@ -180,11 +176,26 @@ impl HttpServer {
             service,
             sessions,
             tokens: options.tokens,
-            stopping: stopping.clone(),
         });
+        let limits = Limits {
+            connections: MAX_CONNECTIONS,
+            buffer_bytes: MAX_BUFFER_BYTES,
+            head_patience: HEAD_PATIENCE,
+            stop_grace: STOP_GRACE,
+        };
+        let serving = ukernel_http::serve(
+            listener,
+            limits,
+            stopping.clone(),
+            |stream| stream,
+            move |request| {
+                let door = Arc::clone(&door);
+                async move { door.answer(request).await }
+            },
+        );
         Ok(Self {
             address,
-            accepting: tokio::spawn(accept(listener, door)),
+            accepting: tokio::spawn(serving),
             stopping,
         })
     }
@@ -201,57 +212,6 @@ impl HttpServer {
         // A panic there has been reported.
         let _ = self.accepting.await;
     }
-}
-
-/// Serves clients until the server is stopped, and then until the last of them is gone.
-async fn accept<H: ServerHandler>(listener: TcpListener, door: Arc<Door<H>>) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let mut clients = JoinSet::new();
-    let stopping = door.stopping.clone();
-    while let Some((stream, place)) = stopping.run_until_cancelled(next(&listener, &places)).await {
-        while clients.try_join_next().is_some() {}
-        clients.spawn(serve(stream, place, Arc::clone(&door)));
-    }
-    drop(listener);
-    while clients.join_next().await.is_some() {}
-}
-
-/// The next client, when there is a place for it.
-async fn next(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> (TcpStream, OwnedSemaphorePermit) {
-    loop {
-        // The semaphore is never closed.
-        if let Ok(place) = Arc::clone(places).acquire_owned().await {
-            match listener.accept().await {
-                Ok((stream, _)) => return (stream, place),
-                Err(error) => tracing::debug!("a client was not accepted: {error}"),
-            }
-        }
-        sleep(ACCEPT_AGAIN).await;
-    }
-}
-
-async fn serve<H: ServerHandler>(
-    stream: TcpStream,
-    _place: OwnedSemaphorePermit,
-    door: Arc<Door<H>>,
-) {
-    // Without it small replies wait for more to come.
-    let _ = stream.set_nodelay(true);
-    let answer = service_fn(|request| door.answer(request));
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_PATIENCE)
-        .serve_connection(TokioIo::new(stream), answer);
-    tokio::pin!(connection);
-    // What goes wrong is the client's: it hung up, was too slow, or speaks something else.
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        () = door.stopping.cancelled() => connection.as_mut().graceful_shutdown(),
-    }
-    let _ = timeout(STOP_GRACE, connection).await;
 }
 
 impl<H: ServerHandler> Door<H> {

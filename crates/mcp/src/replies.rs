@@ -1,4 +1,5 @@
-//! What the tools give: structured content, and the same for a model to read.
+//! What the tools give: structured content, and the same for a model to read. Every tool replies with
+//! how it ended, the session, and either what it has to tell or a failure.
 
 use rmcp::model::{CallToolResult, ContentBlock};
 use schemars::JsonSchema;
@@ -13,12 +14,20 @@ use terraphim_rlm::{ErrorCode, RlmError};
 pub(crate) enum Status {
     /// It is done.
     Ok,
-    /// The code ended with an exception or an exit code.
+    /// The code ended with an exception or an exit code, or the task failed.
     Failed,
     /// The code was interrupted; the session keeps its state.
     Interrupted,
     /// It goes on as a task.
     Working,
+    /// Of a task: a person has to decide.
+    InputRequired,
+    /// Of a task: it has its result.
+    Completed,
+    /// Of a task: it was cancelled.
+    Cancelled,
+    /// Of a task: the server ended while it ran.
+    Lost,
     /// There is no result: see `error`.
     Error,
 }
@@ -76,19 +85,6 @@ impl Failure {
     }
 }
 
-/// How something that takes longer stands.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
-pub(crate) struct Progress {
-    /// Id for rlm_status and tasks/get.
-    pub(crate) task: String,
-    /// How far it is, of 100: the largest part of a budget that is used.
-    pub(crate) progress_pct: u8,
-    /// What it does now.
-    pub(crate) current_step: String,
-    /// When to ask again, in milliseconds.
-    pub(crate) poll_after_ms: u64,
-}
-
 /// An uncaught exception.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub(crate) struct Exception {
@@ -109,14 +105,127 @@ pub(crate) struct Long {
     pub(crate) uri: String,
 }
 
-/// What `rlm_code` and `rlm_bash` give.
+/// What a tool gives.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
-pub(crate) struct Executed {
-    /// How it ended.
+pub(crate) struct Reply<T> {
+    /// How it ended, or stands.
     pub(crate) status: Status,
     /// Handle of the session; pass it to go on there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) session: Option<String>,
+    #[serde(flatten)]
+    pub(crate) told: T,
+    /// Why there is no result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<Failure>,
+}
+
+/// What one tool tells.
+pub(crate) trait Tells: Default + Serialize {
+    /// Appends what a model reads.
+    fn text(&self, text: &mut String);
+}
+
+impl<T: Tells> Reply<T> {
+    pub(crate) fn new(status: Status, session: Option<String>, told: T) -> Self {
+        Self {
+            status,
+            session,
+            told,
+            error: None,
+        }
+    }
+
+    /// Nothing but a failure.
+    pub(crate) fn failed(failure: Failure) -> Self {
+        Self {
+            error: Some(failure),
+            ..Self::new(Status::Error, None, T::default())
+        }
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        self.told.text(&mut text);
+        if self.status == Status::Interrupted {
+            text.push_str("Interrupted. The session keeps its state.\n");
+        }
+        if let Some(failure) = &self.error {
+            let Failure {
+                code,
+                name,
+                message,
+                ..
+            } = failure;
+            section(&mut text, "", &format!("Error {code} ({name}): {message}"));
+        }
+        if text.is_empty() {
+            text.push_str("(no output)\n");
+        }
+        if let Some(session) = &self.session {
+            let _ = writeln!(text, "[session {session}]");
+        }
+        text
+    }
+
+    /// A tool's result: the text, the images, the structured content.
+    pub(crate) fn result(&self, images: Vec<ContentBlock>) -> CallToolResult {
+        let mut content = vec![ContentBlock::text(self.text())];
+        content.extend(images);
+        let is_error = matches!(
+            self.status,
+            Status::Failed | Status::Interrupted | Status::Error
+        );
+        let mut result = if is_error {
+            CallToolResult::error(content)
+        } else {
+            CallToolResult::success(content)
+        };
+        // Replies are plain structures, which always become JSON.
+        result.structured_content = serde_json::to_value(self).ok();
+        result
+    }
+}
+
+fn section(text: &mut String, title: &str, body: &str) {
+    if body.is_empty() {
+        return;
+    }
+    if !title.is_empty() {
+        let _ = writeln!(text, "{title}:");
+    }
+    text.push_str(body);
+    if !body.ends_with('\n') {
+        text.push('\n');
+    }
+}
+
+/// How a call stands that goes on as a task.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub(crate) struct Progress {
+    /// Id for rlm_status and tasks/get.
+    pub(crate) task: String,
+    /// How far it is, of 100: the largest part of a budget that is used.
+    pub(crate) progress_pct: u8,
+    /// What it does now.
+    pub(crate) current_step: String,
+    /// When to ask again, in milliseconds.
+    pub(crate) poll_after_ms: u64,
+}
+
+impl Progress {
+    fn text(&self, text: &mut String) {
+        let _ = writeln!(
+            text,
+            "It goes on as task {} ({} %, {}). Ask rlm_status with this task for the result.",
+            self.task, self.progress_pct, self.current_step
+        );
+    }
+}
+
+/// What `rlm_code` and `rlm_bash` tell.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+pub(crate) struct Executed {
     /// Printed form of the last expression, if it has a value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) value: Option<String>,
@@ -144,19 +253,32 @@ pub(crate) struct Executed {
     /// Present while it goes on as a task.
     #[serde(flatten)]
     pub(crate) progress: Option<Progress>,
-    /// Why there is no result.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) error: Option<Failure>,
 }
 
-/// What `rlm_query` gives.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+impl Tells for Executed {
+    fn text(&self, text: &mut String) {
+        section(text, "", &self.stdout);
+        section(text, "Standard error", &self.stderr);
+        section(text, "Value", self.value.as_deref().unwrap_or_default());
+        for long in &self.outputs {
+            let _ = writeln!(
+                text,
+                "[{} has {} bytes, of which the first are shown; all of it is in {}]",
+                long.stream, long.bytes, long.uri
+            );
+        }
+        if let Some(code) = self.exit_code.filter(|code| *code != 0) {
+            let _ = writeln!(text, "Exit code {code}.");
+        }
+        if let Some(progress) = &self.progress {
+            progress.text(text);
+        }
+    }
+}
+
+/// What `rlm_query` tells.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub(crate) struct Answered {
-    /// How it ended.
-    pub(crate) status: Status,
-    /// Handle of the session it was answered in, if that lasts.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) session: Option<String>,
     /// The answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) answer: Option<String>,
@@ -175,19 +297,23 @@ pub(crate) struct Answered {
     /// Present while it goes on as a task.
     #[serde(flatten)]
     pub(crate) progress: Option<Progress>,
-    /// Why there is no answer.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) error: Option<Failure>,
 }
 
-/// What `rlm_context` gives.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+impl Tells for Answered {
+    fn text(&self, text: &mut String) {
+        section(text, "", self.answer.as_deref().unwrap_or_default());
+        if let Some(reason) = &self.partial {
+            let _ = writeln!(text, "[This answer is partial: {reason}.]");
+        }
+        if let Some(progress) = &self.progress {
+            progress.text(text);
+        }
+    }
+}
+
+/// What `rlm_context` tells.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub(crate) struct Variables {
-    /// How it ended.
-    pub(crate) status: Status,
-    /// Handle of the session.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) session: Option<String>,
     /// For `get`: whether there is such a variable.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) found: Option<bool>,
@@ -200,9 +326,19 @@ pub(crate) struct Variables {
     /// For `list`: types and sizes, by name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) variables: Option<Value>,
-    /// Why it was not done.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) error: Option<Failure>,
+}
+
+impl Tells for Variables {
+    fn text(&self, text: &mut String) {
+        if let Some(variables) = &self.variables {
+            section(text, "", &variables.to_string());
+        }
+        match (self.found, &self.value) {
+            (Some(false), _) => text.push_str("There is no such variable.\n"),
+            (_, Some(value)) => section(text, "", value),
+            (_, None) => {}
+        }
+    }
 }
 
 /// One snapshot.
@@ -218,20 +354,31 @@ pub(crate) struct Snapshot {
     pub(crate) is_current: bool,
 }
 
-/// What `rlm_snapshot` gives.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+/// What `rlm_snapshot` tells.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub(crate) struct Snapshots {
-    /// How it ended.
-    pub(crate) status: Status,
-    /// Handle of the session.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) session: Option<String>,
     /// The session's snapshots, oldest first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) snapshots: Option<Vec<Snapshot>>,
-    /// Why it was not done.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) error: Option<Failure>,
+}
+
+impl Tells for Snapshots {
+    fn text(&self, text: &mut String) {
+        match self.snapshots.as_deref() {
+            Some([]) => text.push_str("There are no snapshots.\n"),
+            Some(snapshots) => {
+                for snapshot in snapshots {
+                    let mark = if snapshot.is_current {
+                        " (current)"
+                    } else {
+                        ""
+                    };
+                    let _ = writeln!(text, "{}{mark}", snapshot.name);
+                }
+            }
+            None => {}
+        }
+    }
 }
 
 /// One session.
@@ -256,8 +403,8 @@ pub(crate) struct TaskState {
     pub(crate) task: String,
     /// Which tool it is a call of.
     pub(crate) tool: String,
-    /// How it stands: `working`, `input_required`, `completed`, `failed`, `cancelled` or `lost`.
-    pub(crate) status: String,
+    /// How it stands.
+    pub(crate) status: Status,
     /// How far it is, of 100.
     pub(crate) progress_pct: u8,
     /// What it does now, or why it failed.
@@ -275,11 +422,9 @@ pub(crate) struct ServerState {
     pub(crate) failed: u64,
 }
 
-/// What `rlm_status` gives.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+/// What `rlm_status` tells.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub(crate) struct Stands {
-    /// How the task stands, as in the list of tasks; `ok` if no task was asked about.
-    pub(crate) status: String,
     /// How far the task is, of 100.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) progress_pct: Option<u8>,
@@ -301,300 +446,12 @@ pub(crate) struct Stands {
     /// Servers whose tools code may call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) servers: Option<Vec<ServerState>>,
-    /// Why there is nothing to tell, or why the task failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) error: Option<Failure>,
 }
 
-/// A reply that is a failure, for each tool.
-pub(crate) trait Reply: Serialize {
-    /// The reply with nothing but a failure.
-    fn failed(failure: Failure) -> Self;
-
-    /// What a model reads.
-    fn text(&self) -> String;
-
-    /// Whether the call failed.
-    fn is_error(&self) -> bool;
-}
-
-/// A tool's result: the text, the images, the structured content.
-pub(crate) fn result<R: Reply>(reply: &R, images: Vec<ContentBlock>) -> CallToolResult {
-    let mut content = vec![ContentBlock::text(reply.text())];
-    content.extend(images);
-    let mut result = if reply.is_error() {
-        CallToolResult::error(content)
-    } else {
-        CallToolResult::success(content)
-    };
-    // Replies are plain structures, which always become JSON.
-    result.structured_content = serde_json::to_value(reply).ok();
-    result
-}
-
-fn error_text(failure: &Failure) -> String {
-    format!(
-        "Error {} ({}): {}",
-        failure.code, failure.name, failure.message
-    )
-}
-
-fn section(text: &mut String, title: &str, body: &str) {
-    if body.is_empty() {
-        return;
-    }
-    if !title.is_empty() {
-        let _ = writeln!(text, "{title}:");
-    }
-    text.push_str(body);
-    if !body.ends_with('\n') {
-        text.push('\n');
-    }
-}
-
-fn progress_text(text: &mut String, progress: &Progress) {
-    let _ = writeln!(
-        text,
-        "It goes on as task {} ({} %, {}). Ask rlm_status with this task for the result.",
-        progress.task, progress.progress_pct, progress.current_step
-    );
-}
-
-impl Default for Executed {
-    fn default() -> Self {
-        Self {
-            status: Status::Ok,
-            session: None,
-            value: None,
-            stdout: String::new(),
-            stderr: String::new(),
-            exit_code: None,
-            exception: None,
-            outputs: Vec::new(),
-            images: None,
-            run_ms: None,
-            progress: None,
-            error: None,
-        }
-    }
-}
-
-impl Reply for Executed {
-    fn failed(failure: Failure) -> Self {
-        Self {
-            status: Status::Error,
-            error: Some(failure),
-            ..Self::default()
-        }
-    }
-
-    fn text(&self) -> String {
-        let mut text = String::new();
-        section(&mut text, "", &self.stdout);
-        section(&mut text, "Standard error", &self.stderr);
-        section(
-            &mut text,
-            "Value",
-            self.value.as_deref().unwrap_or_default(),
-        );
-        for long in &self.outputs {
-            let _ = writeln!(
-                text,
-                "[{} has {} bytes, of which the first are shown; all of it is in {}]",
-                long.stream, long.bytes, long.uri
-            );
-        }
-        match self.exit_code {
-            None | Some(0) => {}
-            Some(code) => {
-                let _ = writeln!(text, "Exit code {code}.");
-            }
-        }
-        if self.status == Status::Interrupted {
-            text.push_str("Interrupted. The session keeps its state.\n");
-        }
-        if let Some(failure) = &self.error {
-            section(&mut text, "", &error_text(failure));
-        }
-        if let Some(progress) = &self.progress {
-            progress_text(&mut text, progress);
-        }
-        if text.is_empty() {
-            text.push_str("(no output)\n");
-        }
-        if let Some(session) = &self.session {
-            let _ = writeln!(text, "[session {session}]");
-        }
-        text
-    }
-
-    fn is_error(&self) -> bool {
-        matches!(
-            self.status,
-            Status::Failed | Status::Interrupted | Status::Error
-        )
-    }
-}
-
-impl Default for Answered {
-    fn default() -> Self {
-        Self {
-            status: Status::Ok,
-            session: None,
-            answer: None,
-            value: None,
-            partial: None,
-            spent: None,
-            run: None,
-            progress: None,
-            error: None,
-        }
-    }
-}
-
-impl Reply for Answered {
-    fn failed(failure: Failure) -> Self {
-        Self {
-            status: Status::Error,
-            error: Some(failure),
-            ..Self::default()
-        }
-    }
-
-    fn text(&self) -> String {
-        let mut text = String::new();
-        section(&mut text, "", self.answer.as_deref().unwrap_or_default());
-        if let Some(reason) = &self.partial {
-            let _ = writeln!(text, "[This answer is partial: {reason}.]");
-        }
-        if let Some(failure) = &self.error {
-            section(&mut text, "", &error_text(failure));
-        }
-        if let Some(progress) = &self.progress {
-            progress_text(&mut text, progress);
-        }
-        text
-    }
-
-    fn is_error(&self) -> bool {
-        self.status == Status::Error
-    }
-}
-
-impl Variables {
-    pub(crate) fn of(session: Option<String>) -> Self {
-        Self {
-            status: Status::Ok,
-            session,
-            found: None,
-            value: None,
-            characters: None,
-            variables: None,
-            error: None,
-        }
-    }
-}
-
-impl Reply for Variables {
-    fn failed(failure: Failure) -> Self {
-        Self {
-            status: Status::Error,
-            error: Some(failure),
-            ..Self::of(None)
-        }
-    }
-
-    fn text(&self) -> String {
-        let mut text = String::new();
-        if let Some(failure) = &self.error {
-            section(&mut text, "", &error_text(failure));
-        } else if let Some(variables) = &self.variables {
-            section(&mut text, "", &variables.to_string());
-        } else if self.found == Some(false) {
-            text.push_str("There is no such variable.\n");
-        } else if let Some(value) = &self.value {
-            section(&mut text, "", value);
-        } else {
-            text.push_str("Set.\n");
-        }
-        if let Some(session) = &self.session {
-            let _ = writeln!(text, "[session {session}]");
-        }
-        text
-    }
-
-    fn is_error(&self) -> bool {
-        self.status == Status::Error
-    }
-}
-
-impl Reply for Snapshots {
-    fn failed(failure: Failure) -> Self {
-        Self {
-            status: Status::Error,
-            session: None,
-            snapshots: None,
-            error: Some(failure),
-        }
-    }
-
-    fn text(&self) -> String {
-        let mut text = String::new();
-        if let Some(failure) = &self.error {
-            section(&mut text, "", &error_text(failure));
-        }
-        match self.snapshots.as_deref() {
-            Some([]) => text.push_str("There are no snapshots.\n"),
-            Some(snapshots) => {
-                for snapshot in snapshots {
-                    let mark = if snapshot.is_current {
-                        " (current)"
-                    } else {
-                        ""
-                    };
-                    let _ = writeln!(text, "{}{mark}", snapshot.name);
-                }
-            }
-            None => {}
-        }
-        text
-    }
-
-    fn is_error(&self) -> bool {
-        self.status == Status::Error
-    }
-}
-
-impl Stands {
-    pub(crate) fn of(status: impl Into<String>) -> Self {
-        Self {
-            status: status.into(),
-            progress_pct: None,
-            current_step: None,
-            result: None,
-            can_resume: None,
-            sessions: None,
-            tasks: None,
-            servers: None,
-            error: None,
-        }
-    }
-}
-
-impl Reply for Stands {
-    fn failed(failure: Failure) -> Self {
-        Self {
-            error: Some(failure),
-            ..Self::of("error")
-        }
-    }
-
-    fn text(&self) -> String {
+impl Tells for Stands {
+    fn text(&self, text: &mut String) {
         // Plain structures always become JSON.
-        serde_json::to_string_pretty(self).unwrap_or_default()
-    }
-
-    fn is_error(&self) -> bool {
-        self.status == "error"
+        let shown = serde_json::to_string_pretty(self).unwrap_or_default();
+        section(text, "", &shown);
     }
 }

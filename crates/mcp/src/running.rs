@@ -1,9 +1,9 @@
 //! Calls that run as tasks: what differs between their tools, and waiting for them.
 
 use crate::approval::Asked;
-use crate::args::{QueryArgs, Times};
+use crate::args::{Args, BashArgs, CodeArgs, QueryArgs, Times};
 use crate::calls::{Desk, Run, Work};
-use crate::replies::{Answered, Executed, Failure, Progress, Reply, Status, result};
+use crate::replies::{Answered, Executed, Failure, Progress, Reply, Status, Tells};
 use crate::tasks::{Record, Standing, Task};
 use rmcp::model::{CallToolResult, JsonObject, ProgressNotificationParam};
 use rmcp::service::{RequestContext, RoleServer};
@@ -39,8 +39,12 @@ impl Parts {
     }
 }
 
-pub(crate) fn failed<R: Reply>(failure: Failure) -> CallToolResult {
-    result(&R::failed(failure), Vec::new())
+pub(crate) fn failed<T: Tells>(failure: Failure) -> CallToolResult {
+    Reply::<T>::failed(failure).result(Vec::new())
+}
+
+fn working<T: Tells>(record: &Record, told: T) -> CallToolResult {
+    Reply::new(Status::Working, record.session.clone(), told).result(Vec::new())
 }
 
 fn progress_of(record: &Record) -> Progress {
@@ -52,7 +56,33 @@ fn progress_of(record: &Record) -> Progress {
     }
 }
 
-pub(crate) fn execution_parts(run: Run, times: Times) -> Parts {
+impl From<CodeArgs> for Parts {
+    fn from(args: CodeArgs) -> Self {
+        let times = args.times();
+        let run = Run {
+            source: args.code,
+            is_shell: false,
+            session: args.session,
+            timeout: times.timeout(),
+        };
+        execution_parts(run, times)
+    }
+}
+
+impl From<BashArgs> for Parts {
+    fn from(args: BashArgs) -> Self {
+        let times = args.times();
+        let run = Run {
+            source: args.command,
+            is_shell: true,
+            session: args.session,
+            timeout: times.timeout(),
+        };
+        execution_parts(run, times)
+    }
+}
+
+fn execution_parts(run: Run, times: Times) -> Parts {
     Parts {
         times,
         is_long: false,
@@ -66,13 +96,11 @@ pub(crate) fn execution_parts(run: Run, times: Times) -> Parts {
         }),
         failed: failed::<Executed>,
         working: |record| {
-            let reply = Executed {
-                status: Status::Working,
-                session: record.session.clone(),
+            let told = Executed {
                 progress: Some(progress_of(record)),
                 ..Executed::default()
             };
-            result(&reply, Vec::new())
+            working(record, told)
         },
     }
 }
@@ -98,13 +126,11 @@ pub(crate) fn query_parts(args: QueryArgs, arguments: &JsonObject) -> Parts {
         work: query_work(args),
         failed: failed::<Answered>,
         working: |record| {
-            let reply = Answered {
-                status: Status::Working,
-                session: record.session.clone(),
+            let told = Answered {
                 progress: Some(progress_of(record)),
                 ..Answered::default()
             };
-            result(&reply, Vec::new())
+            working(record, told)
         },
     }
 }
@@ -136,6 +162,10 @@ pub(crate) async fn wait(
             Standing::InputRequired(asked) => return Waited::Asks(asked.clone()),
             Standing::Working => {}
         }
+        // Who does not want to wait does not, however fast things change.
+        if Instant::now() >= until {
+            return Waited::Working;
+        }
         if let (Some(token), Some(context)) = (&token, context) {
             // It has to grow with every notification, also where only the step is another.
             progress = f64::from(record.percent).max(progress + STEP);
@@ -152,11 +182,11 @@ pub(crate) async fn wait(
             }
         };
         tokio::select! {
+            () = cancelled => return Waited::Gone,
+            () = tokio::time::sleep_until(until) => return Waited::Working,
             changed = changes.changed() => if changed.is_err() {
                 return Waited::Gone;
             },
-            () = tokio::time::sleep_until(until) => return Waited::Working,
-            () = cancelled => return Waited::Gone,
         }
     }
 }

@@ -1,27 +1,23 @@
 //! What the protocol asks of a server.
 
 use crate::approval::Call;
-use crate::args::{BashArgs, CodeArgs, ContextArgs, QueryArgs, SnapshotArgs, StatusArgs, Times};
+use crate::args::{self, Args, BashArgs, CodeArgs, QueryArgs, StatusArgs};
 use crate::caller::Caller;
-use crate::calls::{self, ConnectionSession, Desk, Run, Shared};
+use crate::calls::{self, ConnectionSession, Desk, Shared};
 use crate::options::{Open, Options};
-use crate::replies::{Answered, Executed, Failure, Reply, Stands, result};
-use crate::running::{
-    Parts, Waited, cancelled, execution_parts, failed, query_parts, query_work, undecided, wait,
-};
+use crate::replies::{Answered, Executed, Failure, Reply, Snapshots, Stands, Variables};
+use crate::running::{Parts, Waited, cancelled, failed, query_parts, query_work, undecided, wait};
 use crate::sampling::{ClientModel, NAME};
 use crate::tasks::{Ended, Kind, Standing, Task, detailed, protocol_task};
 use crate::{resources, tools};
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, CancelTaskParams, CreateTaskResult,
-    GetTaskParams, GetTaskResult, Implementation, JsonObject, ListResourceTemplatesResult,
-    ListResourcesResult, ListToolsResult, PaginatedRequestParams, ProtocolVersion,
-    ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig, Tool,
-    UpdateTaskParams,
+    GetTaskParams, GetTaskResult, Implementation, ListResourceTemplatesResult, ListResourcesResult,
+    ListToolsResult, PaginatedRequestParams, ProtocolVersion, ReadResourceRequestParams,
+    ReadResourceResponse, ServerCapabilities, ServerConfig, Tool, UpdateTaskParams,
 };
 use rmcp::service::{RequestContext, RoleServer};
 use rmcp::{ErrorData, ServerHandler};
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::io;
 use std::sync::Arc;
@@ -256,10 +252,10 @@ impl McpServer {
         let desk = self.desk(context);
         let Some(id) = &args.task else {
             let overview = desk.overview(&args).await;
-            return result(&overview.unwrap_or_else(Stands::failed), Vec::new());
+            return overview.unwrap_or_else(Reply::failed).result(Vec::new());
         };
         let Some(mut task) = self.shared.tasks.find(&desk.caller, id) else {
-            return result(&Stands::failed(Desk::no_task(id)), Vec::new());
+            return failed::<Stands>(Desk::no_task(id));
         };
         if args.cancel {
             task.cancel.cancel();
@@ -268,8 +264,7 @@ impl McpServer {
             match self.resume(&task, &desk) {
                 Some(again) => task = again,
                 None => {
-                    let failure = Failure::arguments("this task cannot be resumed");
-                    return result(&Stands::failed(failure), Vec::new());
+                    return failed::<Stands>(Failure::arguments("this task cannot be resumed"));
                 }
             }
         }
@@ -281,7 +276,7 @@ impl McpServer {
         };
         wait(&task, patience, Some(context)).await;
         let record = task.record();
-        let mut told = result(&Desk::stands(&record), Vec::new());
+        let mut told = Desk::stands(&record).result(Vec::new());
         if let Standing::Ended(Ended::Completed(value)) = record.standing
             && let Ok(mut own) = read(value)
         {
@@ -333,12 +328,6 @@ fn is_traceparent(text: &str) -> bool {
         })
 }
 
-/// A tool's arguments, or what is wrong with them.
-fn arguments<T: DeserializeOwned>(arguments: &JsonObject) -> Result<T, Failure> {
-    serde_json::from_value(Value::Object(arguments.clone()))
-        .map_err(|error| Failure::arguments(error.to_string()))
-}
-
 impl ServerHandler for McpServer {
     fn get_info(&self) -> ServerConfig {
         let capabilities = ServerCapabilities::builder()
@@ -370,80 +359,43 @@ impl ServerHandler for McpServer {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let given = request.arguments.clone().unwrap_or_default();
-        let checked = |times: Times| {
-            times
-                .problem()
-                .map_or(Ok(()), |p| Err(Failure::arguments(p)))
-        };
         match &*request.name {
-            tools::CODE => {
-                let args = arguments::<CodeArgs>(&given)
-                    .and_then(|args| checked(args.times()).map(|()| args));
-                let args = match args {
-                    Ok(args) => args,
-                    Err(failure) => return Ok(failed::<Executed>(failure).into()),
-                };
-                let times = args.times();
-                let run = Run {
-                    source: args.code,
-                    is_shell: false,
-                    session: args.session,
-                    timeout: times.timeout(),
-                };
-                self.run(request, &context, execution_parts(run, times))
-                    .await
-            }
-            tools::BASH => {
-                let args = arguments::<BashArgs>(&given)
-                    .and_then(|args| checked(args.times()).map(|()| args));
-                let args = match args {
-                    Ok(args) => args,
-                    Err(failure) => return Ok(failed::<Executed>(failure).into()),
-                };
-                let times = args.times();
-                let run = Run {
-                    source: args.command,
-                    is_shell: true,
-                    session: args.session,
-                    timeout: times.timeout(),
-                };
-                self.run(request, &context, execution_parts(run, times))
-                    .await
-            }
-            tools::QUERY => {
-                let args = arguments::<QueryArgs>(&given)
-                    .and_then(|args| checked(args.times()).map(|()| args));
-                match args {
-                    Ok(args) => self.run(request, &context, query_parts(args, &given)).await,
-                    Err(failure) => Ok(failed::<Answered>(failure).into()),
+            tools::CODE => match args::read::<CodeArgs>(&given) {
+                Ok(args) => self.run(request, &context, args.into()).await,
+                Err(failure) => Ok(failed::<Executed>(failure).into()),
+            },
+            tools::BASH => match args::read::<BashArgs>(&given) {
+                Ok(args) => self.run(request, &context, args.into()).await,
+                Err(failure) => Ok(failed::<Executed>(failure).into()),
+            },
+            tools::QUERY => match args::read::<QueryArgs>(&given) {
+                Ok(args) => self.run(request, &context, query_parts(args, &given)).await,
+                Err(failure) => Ok(failed::<Answered>(failure).into()),
+            },
+            tools::CONTEXT => match args::read(&given) {
+                Ok(args) => {
+                    let reply = self.desk(&context).context(args).await;
+                    Ok(reply
+                        .unwrap_or_else(Reply::failed)
+                        .result(Vec::new())
+                        .into())
                 }
-            }
-            tools::CONTEXT => {
-                let desk = self.desk(&context);
-                let reply = match arguments::<ContextArgs>(&given) {
-                    Ok(args) => desk.context(args).await,
-                    Err(failure) => Err(failure),
-                };
-                let reply = reply.unwrap_or_else(Reply::failed);
-                Ok(result(&reply, Vec::new()).into())
-            }
-            tools::SNAPSHOT => {
-                let desk = self.desk(&context);
-                let reply = match arguments::<SnapshotArgs>(&given) {
-                    Ok(args) => desk.snapshot(args).await,
-                    Err(failure) => Err(failure),
-                };
-                let reply = reply.unwrap_or_else(Reply::failed);
-                Ok(result(&reply, Vec::new()).into())
-            }
-            tools::STATUS => {
-                let args = arguments::<StatusArgs>(&given)
-                    .and_then(|args| checked(args.times()).map(|()| args));
-                match args {
-                    Ok(args) => Ok(self.status(args, &context).await.into()),
-                    Err(failure) => Ok(failed::<Stands>(failure).into()),
+                Err(failure) => Ok(failed::<Variables>(failure).into()),
+            },
+            tools::SNAPSHOT => match args::read(&given) {
+                Ok(args) => {
+                    let reply = self.desk(&context).snapshot(args).await;
+                    Ok(reply
+                        .unwrap_or_else(Reply::failed)
+                        .result(Vec::new())
+                        .into())
                 }
-            }
+                Err(failure) => Ok(failed::<Snapshots>(failure).into()),
+            },
+            tools::STATUS => match args::read(&given) {
+                Ok(args) => Ok(self.status(args, &context).await.into()),
+                Err(failure) => Ok(failed::<Stands>(failure).into()),
+            },
             other => {
                 let shown: String = other.escape_debug().take(80).collect();
                 Err(ErrorData::invalid_params(

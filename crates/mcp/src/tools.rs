@@ -1,7 +1,7 @@
 //! The six tools: names, schemas, descriptions.
 
 use crate::args::{BashArgs, CodeArgs, ContextArgs, QueryArgs, SnapshotArgs, StatusArgs};
-use crate::replies::{Answered, Executed, Snapshots, Stands, Variables};
+use crate::replies::{Answered, Executed, Reply, Snapshots, Stands, Variables};
 use rmcp::model::{Tool, ToolAnnotations};
 use schemars::JsonSchema;
 use serde_json::Value;
@@ -29,7 +29,7 @@ fn tool<I: JsonSchema + 'static, O: JsonSchema + 'static>(
     Tool::new(name, description, rmcp::model::JsonObject::new())
         .with_title(title)
         .with_input_schema::<I>()
-        .with_output_schema::<O>()
+        .with_output_schema::<Reply<O>>()
         .with_annotations(annotations)
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Desk, Outcome};
 use crate::approval::Asked;
-use crate::replies::{Exception, Executed, Failure, Long, Status, result};
+use crate::replies::{Exception, Executed, Failure, Long, Reply, Status};
 use crate::resources;
 use crate::sessions::LongOutput;
 use crate::tasks::Task;
@@ -27,11 +27,7 @@ impl Desk {
     pub(crate) async fn execute(&self, run: Run, task: Arc<Task>) -> Outcome {
         match self.try_execute(run, &task).await {
             Ok(outcome) => outcome,
-            Err(failure) => {
-                let mut reply: Executed = crate::replies::Reply::failed(failure);
-                reply.session = task.record().session;
-                Outcome::of(&reply)
-            }
+            Err(failure) => Outcome::failed::<Executed>(failure, task.record().session),
         }
     }
 
@@ -55,15 +51,15 @@ impl Desk {
         match executed {
             Ok(executed) => {
                 let mut reply = describe(&session.handle, executed);
-                reply.images = (!images.is_empty()).then_some(images.len());
-                let outputs = reply.outputs.iter().filter_map(|long| {
+                reply.told.images = (!images.is_empty()).then_some(images.len());
+                let outputs = reply.told.outputs.iter().filter_map(|long| {
                     Some(LongOutput {
                         path: resources::path_of(&long.uri)?,
                         bytes: long.bytes,
                     })
                 });
                 self.shared.sessions.note_outputs(&session.handle, outputs);
-                Ok(Outcome::Result(result(&reply, images)))
+                Ok(Outcome::Result(reply.result(images)))
             }
             Err(RlmError::KgEscalationRequired {
                 unknown_terms,
@@ -79,9 +75,8 @@ impl Desk {
     }
 }
 
-fn describe(handle: &str, executed: ExecutionResult) -> Executed {
-    let mut reply = Executed {
-        session: Some(handle.to_owned()),
+fn describe(handle: &str, executed: ExecutionResult) -> Reply<Executed> {
+    let mut told = Executed {
         value: executed.value,
         stdout: executed.output.stdout,
         stderr: executed.output.stderr,
@@ -97,21 +92,23 @@ fn describe(handle: &str, executed: ExecutionResult) -> Executed {
             .collect(),
         ..Executed::default()
     };
-    match executed.status {
+    let status = match executed.status {
         ExecutionStatus::Exited { code } => {
-            reply.exit_code = Some(code);
-            if code != 0 {
-                reply.status = Status::Failed;
+            told.exit_code = Some(code);
+            if code == 0 {
+                Status::Ok
+            } else {
+                Status::Failed
             }
         }
         ExecutionStatus::Exception { exception, message } => {
-            reply.status = Status::Failed;
-            reply.exception = Some(Exception {
+            told.exception = Some(Exception {
                 r#type: exception,
                 message,
             });
+            Status::Failed
         }
-        ExecutionStatus::Interrupted => reply.status = Status::Interrupted,
-    }
-    reply
+        ExecutionStatus::Interrupted => Status::Interrupted,
+    };
+    Reply::new(status, Some(handle.to_owned()), told)
 }

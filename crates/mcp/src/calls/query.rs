@@ -3,7 +3,7 @@
 use super::{Desk, Outcome};
 use crate::approval::Asked;
 use crate::args::QueryArgs;
-use crate::replies::{Answered, Failure, Reply};
+use crate::replies::{Answered, Failure, Reply, Status};
 use crate::tasks::Task;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -14,11 +14,7 @@ impl Desk {
     pub(crate) async fn query(&self, args: QueryArgs, task: Arc<Task>) -> Outcome {
         match self.try_query(args, &task).await {
             Ok(outcome) => outcome,
-            Err(failure) => {
-                let mut reply = Answered::failed(failure);
-                reply.session = task.record().session;
-                Outcome::of(&reply)
-            }
+            Err(failure) => Outcome::failed::<Answered>(failure, task.record().session),
         }
     }
 
@@ -55,16 +51,20 @@ impl Desk {
         };
         let answered = rlm.ask(query).await;
         match answered {
-            Ok(response) => Ok(Outcome::of(&Answered {
-                session: session.map(|session| session.handle),
-                answer: Some(response.answer),
-                value: response.value,
-                partial: response.partial,
-                // Plain structures always become JSON.
-                spent: serde_json::to_value(response.spent).ok(),
-                run: Some(response.run),
-                ..Answered::default()
-            })),
+            Ok(response) => {
+                let told = Answered {
+                    answer: Some(response.answer),
+                    value: response.value,
+                    partial: response.partial,
+                    // Plain structures always become JSON.
+                    spent: serde_json::to_value(response.spent).ok(),
+                    run: Some(response.run),
+                    progress: None,
+                };
+                let handle = session.map(|session| session.handle);
+                let reply = Reply::new(Status::Ok, handle, told);
+                Ok(Outcome::Result(reply.result(Vec::new())))
+            }
             Err(RlmError::KgEscalationRequired {
                 unknown_terms,
                 context,

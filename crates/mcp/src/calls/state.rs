@@ -2,7 +2,7 @@
 
 use super::Desk;
 use crate::args::{ContextAction, ContextArgs, SnapshotAction, SnapshotArgs};
-use crate::replies::{Failure, Snapshot, Snapshots, Status, Variables};
+use crate::replies::{Failure, Reply, Snapshot, Snapshots, Status, Variables};
 use terraphim_rlm::{RlmError, SnapshotId, SnapshotInfo};
 
 /// Characters of a variable that come back at once, if the caller does not say, and at most.
@@ -14,7 +14,7 @@ fn failed(error: &RlmError) -> Failure {
 }
 
 impl Desk {
-    pub(crate) async fn context(&self, args: ContextArgs) -> Result<Variables, Failure> {
+    pub(crate) async fn context(&self, args: ContextArgs) -> Result<Reply<Variables>, Failure> {
         let handle = args.session.as_deref();
         let session = match args.action {
             ContextAction::Set => self.session_or_new(handle).await?,
@@ -24,11 +24,11 @@ impl Desk {
             }
         };
         let rlm = self.rlm().await?;
-        let mut reply = Variables::of(Some(session.handle));
+        let mut told = Variables::default();
         match args.action {
             ContextAction::List => {
                 let listed = rlm.list_context(session.id).await;
-                reply.variables = Some(listed.map_err(|error| failed(&error))?);
+                told.variables = Some(listed.map_err(|error| failed(&error))?);
             }
             ContextAction::Set => {
                 let name = named(args.name)?;
@@ -47,19 +47,19 @@ impl Desk {
                 }
                 let found = rlm.get_context(session.id, &name).await;
                 let text = found.map_err(|error| failed(&error))?;
-                reply.found = Some(text.is_some());
+                told.found = Some(text.is_some());
                 if let Some(text) = text {
-                    reply.characters = Some(text.chars().count() as u64);
+                    told.characters = Some(text.chars().count() as u64);
                     let offset = usize::try_from(args.offset.unwrap_or(0)).unwrap_or(usize::MAX);
                     let length = usize::try_from(length).unwrap_or(usize::MAX);
-                    reply.value = Some(text.chars().skip(offset).take(length).collect());
+                    told.value = Some(text.chars().skip(offset).take(length).collect());
                 }
             }
         }
-        Ok(reply)
+        Ok(Reply::new(Status::Ok, Some(session.handle), told))
     }
 
-    pub(crate) async fn snapshot(&self, args: SnapshotArgs) -> Result<Snapshots, Failure> {
+    pub(crate) async fn snapshot(&self, args: SnapshotArgs) -> Result<Reply<Snapshots>, Failure> {
         let found = self.session_if_any(args.session.as_deref()).await?;
         let session =
             found.ok_or_else(|| Failure::arguments("`session` is missing: which one?"))?;
@@ -80,12 +80,10 @@ impl Desk {
             }
         }
         let listed = rlm.list_snapshots(session.id).await;
-        Ok(Snapshots {
-            status: Status::Ok,
-            session: Some(session.handle),
+        let told = Snapshots {
             snapshots: Some(shown(listed.map_err(|error| failed(&error))?)),
-            error: None,
-        })
+        };
+        Ok(Reply::new(Status::Ok, Some(session.handle), told))
     }
 }
 

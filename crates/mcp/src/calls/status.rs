@@ -2,41 +2,41 @@
 
 use super::Desk;
 use crate::args::StatusArgs;
-use crate::replies::{Failure, ServerState, SessionState, Stands, TaskState};
+use crate::replies::{Failure, Reply, ServerState, SessionState, Stands, Status, TaskState};
 use crate::tasks::{Ended, Record, Standing};
 use terraphim_rlm::ErrorCode;
 
 impl Desk {
     /// How a task stands, whose caller has asked for it or waited for it.
-    pub(crate) fn stands(record: &Record) -> Stands {
-        let mut stands = Stands {
+    pub(crate) fn stands(record: &Record) -> Reply<Stands> {
+        let mut told = Stands {
             progress_pct: Some(record.percent),
             current_step: Some(record.step.clone()),
-            ..Stands::of(record.word())
+            ..Stands::default()
         };
-        match &record.standing {
-            Standing::Ended(ended) => {
-                stands.progress_pct = Some(100);
-                stands.current_step = None;
-                match ended {
-                    Ended::Completed(result) => {
-                        stands.result = Some(result["structuredContent"].clone());
-                    }
-                    Ended::Failed(error) => {
-                        let message = error["message"].as_str().unwrap_or("it failed");
-                        stands.error = Some(Failure::new(ErrorCode::INTERNAL, message));
-                    }
-                    Ended::Cancelled => {}
-                    Ended::Lost => {
-                        stands.progress_pct = Some(record.percent);
-                        stands.can_resume = Some(record.can_resume());
-                        stands.error = Some(Failure::new(ErrorCode::VM_LOST, record.loss()));
-                    }
+        let mut error = None;
+        if let Standing::Ended(ended) = &record.standing {
+            told.current_step = None;
+            match ended {
+                Ended::Completed(result) => {
+                    told.progress_pct = Some(100);
+                    told.result = Some(result["structuredContent"].clone());
+                }
+                Ended::Failed(cause) => {
+                    let message = cause["message"].as_str().unwrap_or("it failed");
+                    error = Some(Failure::new(ErrorCode::INTERNAL, message));
+                }
+                Ended::Cancelled => {}
+                Ended::Lost => {
+                    told.can_resume = Some(record.can_resume());
+                    error = Some(Failure::new(ErrorCode::VM_LOST, record.loss()));
                 }
             }
-            Standing::Working | Standing::InputRequired(_) => {}
         }
-        stands
+        Reply {
+            error,
+            ..Reply::new(record.status(), record.session.clone(), told)
+        }
     }
 
     pub(crate) fn no_task(id: &str) -> Failure {
@@ -47,20 +47,21 @@ impl Desk {
     }
 
     /// The sessions and tasks of the caller; only a session if one is named.
-    pub(crate) async fn overview(&self, args: &StatusArgs) -> Result<Stands, Failure> {
-        let mut stands = Stands::of("ok");
+    pub(crate) async fn overview(&self, args: &StatusArgs) -> Result<Reply<Stands>, Failure> {
+        let mut told = Stands::default();
+        let reply = |told| Ok(Reply::new(Status::Ok, None, told));
         if let Some(handle) = &args.session {
             let session = self.session(handle).await?;
             if args.end {
                 self.shared.end(handle).await;
-                stands.sessions = Some(Vec::new());
-                return Ok(stands);
+                told.sessions = Some(Vec::new());
+                return reply(told);
             }
-            stands.sessions = Some(self.states(vec![(session.handle, session.id)]).await?);
-            return Ok(stands);
+            told.sessions = Some(self.states(vec![(session.handle, session.id)]).await?);
+            return reply(told);
         }
         let own = self.shared.sessions.of(&self.caller);
-        stands.sessions = Some(if own.is_empty() {
+        told.sessions = Some(if own.is_empty() {
             // The runtime is not opened for this.
             Vec::new()
         } else {
@@ -68,21 +69,21 @@ impl Desk {
         });
         let tasks = self.shared.tasks.of(&self.caller);
         let tasks = tasks.into_iter().map(|record| TaskState {
-            status: record.word().to_owned(),
+            status: record.status(),
             task: record.id,
             tool: record.kind.tool,
             progress_pct: record.percent,
             current_step: record.step,
         });
-        stands.tasks = Some(tasks.collect());
+        told.tasks = Some(tasks.collect());
         let used = self.shared.options.upstream.used().into_iter();
         let servers = used.map(|(name, calls, failed)| ServerState {
             name,
             calls,
             failed,
         });
-        stands.servers = Some(servers.collect());
-        Ok(stands)
+        told.servers = Some(servers.collect());
+        reply(told)
     }
 
     async fn states(

@@ -2,6 +2,7 @@
 
 use crate::approval::Asked;
 use crate::caller::Caller;
+use crate::replies::Status;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -117,15 +118,15 @@ impl Record {
         )
     }
 
-    /// Its standing in a word.
-    pub(crate) fn word(&self) -> &'static str {
+    /// Its standing as a tool tells it.
+    pub(crate) fn status(&self) -> Status {
         match &self.standing {
-            Standing::Working => "working",
-            Standing::InputRequired(_) => "input_required",
-            Standing::Ended(Ended::Completed(_)) => "completed",
-            Standing::Ended(Ended::Failed(_)) => "failed",
-            Standing::Ended(Ended::Cancelled) => "cancelled",
-            Standing::Ended(Ended::Lost) => "lost",
+            Standing::Working => Status::Working,
+            Standing::InputRequired(_) => Status::InputRequired,
+            Standing::Ended(Ended::Completed(_)) => Status::Completed,
+            Standing::Ended(Ended::Failed(_)) => Status::Failed,
+            Standing::Ended(Ended::Cancelled) => Status::Cancelled,
+            Standing::Ended(Ended::Lost) => Status::Lost,
         }
     }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::replies::Status;
 use serde_json::json;
 
 const LIFE: Duration = Duration::from_secs(3600);
@@ -36,7 +37,7 @@ fn what_ran_is_lost_with_the_server_and_what_ended_is_not() {
     );
     assert!(tasks.find(&caller, &unkept).is_none());
     let lost = tasks.find(&caller, &running).expect("kept");
-    assert_eq!(lost.record().word(), "lost");
+    assert_eq!(lost.record().status(), Status::Lost);
     assert!(lost.record().loss().contains("resume"));
     assert!(tasks.find(&Caller::of_token("other"), &ended).is_none());
     let again = tasks.resume(&lost).expect("it can");
@@ -45,7 +46,7 @@ fn what_ran_is_lost_with_the_server_and_what_ended_is_not() {
     again.end(Ended::Lost);
     let reopened = open(folder.path());
     let found = reopened.find(&caller, &running).expect("kept").record();
-    assert_eq!(found.word(), "cancelled", "the first end counts");
+    assert_eq!(found.status(), Status::Cancelled, "the first end counts");
 }
 
 #[test]

@@ -5,18 +5,13 @@ use super::patient::Patient;
 use crate::error::Problem;
 use crate::query::OpenBridges;
 use crate::{Result, RlmError};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use rustix::net::sockopt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use ukernel_http::Limits;
 
 /// Most connections. Others wait until one of them ends.
 const MAX_CONNECTIONS: usize = 64;
@@ -27,14 +22,6 @@ const MAX_BUFFER_BYTES: usize = 64 << 10;
 
 /// How long connections may take to hear that the server stops.
 const STOP_GRACE: Duration = Duration::from_millis(500);
-
-/// When the host has no file descriptor left, the next look is this much later.
-const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
-
-/// After how much silence, how often and how many times a client is asked whether it is still there.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
-const KEEPALIVE_AGAIN: Duration = Duration::from_secs(10);
-const KEEPALIVE_TIMES: u32 = 3;
 
 /// How calls are served.
 #[derive(Clone, Copy, Debug)]
@@ -144,68 +131,25 @@ pub(super) async fn start(
         patience: options.patience,
         stopping: stopping.clone(),
     });
+    let limits = Limits {
+        connections: MAX_CONNECTIONS,
+        buffer_bytes: MAX_BUFFER_BYTES,
+        head_patience: options.patience,
+        stop_grace: STOP_GRACE,
+    };
+    let serving = ukernel_http::serve(
+        listener,
+        limits,
+        stopping.clone(),
+        move |stream| Patient::new(stream, options.patience),
+        move |request| {
+            let desk = Arc::clone(&desk);
+            async move { desk.answer(request).await }
+        },
+    );
     Ok(BridgeServer {
         address,
-        accepting: tokio::spawn(accept(listener, desk)),
+        accepting: tokio::spawn(serving),
         stopping: stopping.drop_guard(),
     })
-}
-
-/// Serves clients until the server is stopped, and then until the last of them is gone.
-async fn accept(listener: TcpListener, desk: Arc<Desk>) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let mut clients = JoinSet::new();
-    let stopping = desk.stopping.clone();
-    while let Some((stream, place)) = stopping.run_until_cancelled(next(&listener, &places)).await {
-        while clients.try_join_next().is_some() {}
-        clients.spawn(serve(stream, place, Arc::clone(&desk)));
-    }
-    drop(listener);
-    while clients.join_next().await.is_some() {}
-}
-
-/// The next client, when there is a place for it.
-async fn next(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> (TcpStream, OwnedSemaphorePermit) {
-    loop {
-        // The semaphore is never closed.
-        if let Ok(place) = Arc::clone(places).acquire_owned().await {
-            match listener.accept().await {
-                Ok((stream, _)) => return (stream, place),
-                Err(error) => tracing::debug!("a client was not accepted: {error}"),
-            }
-        }
-        sleep(ACCEPT_AGAIN).await;
-    }
-}
-
-/// Serves one client.
-async fn serve(stream: TcpStream, _place: OwnedSemaphorePermit, desk: Arc<Desk>) {
-    // Without these it goes slower, or a client that vanished is noticed later.
-    let _ = stream.set_nodelay(true);
-    let _ = keep_alive(&stream);
-    let answer = service_fn(|request| desk.answer(request));
-    let stream = TokioIo::new(Patient::new(stream, desk.patience));
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(desk.patience)
-        .max_buf_size(MAX_BUFFER_BYTES)
-        .serve_connection(stream, answer);
-    tokio::pin!(connection);
-    // What goes wrong is the client's: it hung up, was too slow, or speaks something else.
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        () = desk.stopping.cancelled() => connection.as_mut().graceful_shutdown(),
-    }
-    let _ = timeout(STOP_GRACE, connection).await;
-}
-
-/// Has the kernel find out when a client is gone without a word, as one on another machine may be.
-fn keep_alive(stream: &TcpStream) -> rustix::io::Result<()> {
-    sockopt::set_socket_keepalive(stream, true)?;
-    sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE)?;
-    sockopt::set_tcp_keepintvl(stream, KEEPALIVE_AGAIN)?;
-    sockopt::set_tcp_keepcnt(stream, KEEPALIVE_TIMES)
 }

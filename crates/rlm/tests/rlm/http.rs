@@ -114,7 +114,7 @@ async fn an_execution_is_asked_for_over_http_while_it_runs() {
     until("the code asks", || was_asked(&model, "wait")).await;
     let listed = post(&server, "contexts", &token, b"").await;
     let notes = json!({"name": "notes", "bytes": 9, "binary": false});
-    assert_eq!(listed.json(), json!({"sources": [notes]}));
+    assert_eq!(listed.json(), json!({"sources": [notes], "tools": []}));
     let piece = br#"{"source": 0, "offset": 5, "length": 99}"#;
     let piece = post(&server, "context", &token, piece).await;
     assert_eq!(piece.kind, "application/octet-stream");
