@@ -103,10 +103,12 @@ mod tests {
     fn hostile_archives_make_nothing() {
         let folder = tempfile::tempdir().expect("a folder");
         let target = folder.path().join("here");
+        let outside = folder.path().join("outside");
+        let outside = outside.to_str().expect("text");
         for entries in [
             &[ROOT, ("../x", EntryType::Regular, "1")][..],
             &[ROOT, ("a/../../x", EntryType::Regular, "1")],
-            &[ROOT, ("/tmp/x", EntryType::Regular, "1")],
+            &[ROOT, (outside, EntryType::Regular, "1")],
             &[ROOT, ("..", EntryType::Directory, "")],
             &[ROOT, ("l", EntryType::Symlink, "")],
             &[ROOT, ("l", EntryType::Link, "")],
@@ -142,7 +144,6 @@ mod tests {
         }
         let left = fs::read_dir(folder.path()).expect("a folder").count();
         assert_eq!(left, 0, "nothing temporary is left");
-        assert!(!Path::new("/tmp/x").exists());
     }
 
     #[test]
