@@ -9,13 +9,13 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-const FIRST: &str = "first-token-0123456789abcdef0123456789";
+pub const FIRST: &str = "first-token-0123456789abcdef0123456789";
 const SECOND: &str = "second-token-0123456789abcdef012345678";
 
 /// A server that listens.
-struct Served {
+pub struct Served {
     child: Child,
-    address: String,
+    pub address: String,
 }
 
 impl Served {
@@ -46,7 +46,7 @@ impl Served {
         }
     }
 
-    fn with_tokens(home: &Path) -> Self {
+    pub fn with_tokens(home: &Path) -> Self {
         let file = home.join("tokens");
         std::fs::write(&file, format!("{FIRST}\n{SECOND}\n")).expect("written");
         Self::start(home, &["--token-file", &file.to_string_lossy()])

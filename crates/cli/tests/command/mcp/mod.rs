@@ -45,6 +45,11 @@ pub const BEHAVIOURS: &[Behaviour] = &[
     ("tasks_outlive_the_server", tasks::outlive),
     ("unknown_terms_are_decided_by_a_person", tasks::terms),
     ("code_calls_the_tools_of_other_servers", tools::upstream),
+    (
+        "a_server_that_is_reached_takes_a_token",
+        tools::upstream_over_http,
+    ),
+    ("a_handle_ends_with_its_session", tools::expired),
     ("other_servers_that_misbehave_are_errors", hostile::upstream),
     ("http_lets_in_who_shows_a_token", http::tokens),
     ("a_handle_is_of_its_caller_only", http::handles),

@@ -1,6 +1,8 @@
 //! The tools, one after the other.
 
 use super::client::{Client, state};
+use super::http::{FIRST, Served};
+use crate::desk::eventually;
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -282,4 +284,45 @@ pub fn upstream() {
     let status = client.done("rlm_status", json!({}));
     let servers = json!([{"name": "small", "calls": 1002, "failed": 0}]);
     assert_eq!(status["servers"], servers, "{status}");
+}
+
+/// A server that is reached, with a token of the environment: here another one of ours.
+pub fn upstream_over_http() {
+    let (home, other) = (state(), state());
+    let served = Served::with_tokens(other.path());
+    let file = home.path().join("config.toml");
+    let text = format!(
+        "[mcp_servers.other]\nurl = \"http://{}/mcp\"\ntoken_variable = \"OTHER_TOKEN\"\n",
+        served.address
+    );
+    std::fs::write(&file, text).expect("written");
+    let file = file.display().to_string();
+    let words = ["--config", file.as_str()];
+    let mut client = Client::latest_with(home.path(), json!({}), &words, &[("OTHER_TOKEN", FIRST)]);
+    let code = "tools.other.rlm_code(code='6 * 7')['value']";
+    let done = client.done("rlm_code", json!({"code": code, "wait_s": 120}));
+    assert_eq!(done["value"], "'42'", "{done}");
+    let wrong = [("OTHER_TOKEN", "wrong")];
+    let mut client = Client::latest_with(home.path(), json!({}), &words, &wrong);
+    let refused = client.call("rlm_code", json!({"code": code, "wait_s": 120}));
+    assert_eq!(refused["isError"], true, "{refused}");
+    let text = refused["content"][0]["text"].as_str().expect("text");
+    assert!(text.contains("other cannot be used"), "{text}");
+}
+
+/// A handle whose session has had its time.
+pub fn expired() {
+    let home = state();
+    let life = [("UKERNEL_SESSION_TIMEOUT_MS", "2000")];
+    let mut client = Client::latest_with(home.path(), json!({}), &[], &life);
+    let made = client.done("rlm_code", json!({"code": "x = 1"}));
+    let asked = json!({"code": "x", "session": made["session"]});
+    let mut name = Value::Null;
+    eventually("the session has had its time", || {
+        let result = client.call("rlm_code", asked.clone());
+        name = result["structuredContent"]["error"]["name"].clone();
+        result["isError"] == true
+    });
+    let is_told = ["session_expired", "session_not_found"].map(Value::from);
+    assert!(is_told.contains(&name), "{name}");
 }
