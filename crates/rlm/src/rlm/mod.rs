@@ -18,7 +18,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use ukernel_budget::Budget;
 use ukernel_image::{Progress, Silent};
 use ukernel_kg::KnowledgeGraphValidator;
@@ -68,6 +68,8 @@ struct Inner {
     calls: Calls,
     /// Removed when the last handle is dropped.
     _folder: Option<Folder>,
+    /// Ends with the last handle.
+    _sweeper: Option<DropGuard>,
 }
 
 impl TerraphimRlm {

@@ -7,6 +7,8 @@ use crate::query::{Calls, OpenBridges};
 use crate::{Result, RlmConfig, RlmError};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use ukernel_image::Progress;
 use ukernel_kg::{KgConfig, KnowledgeGraphValidator, Thesaurus};
 use ukernel_llm::{GenericLlmClient, ModelName, Origin, Provider};
@@ -19,6 +21,9 @@ use ukernel_vmm::LauncherOptions;
 
 /// Argument with which a program of this crate becomes a VM.
 const VM_ARGUMENT: &str = "__vm";
+
+/// How often it is looked for sessions whose time is up.
+const SWEEP: Duration = Duration::from_secs(1);
 
 /// Largest thesaurus, in bytes.
 const MAX_THESAURUS_BYTES: u64 = 256 << 20;
@@ -88,7 +93,26 @@ pub(super) fn open(
         }
     };
     let sessions = SessionManager::open(root, vms, sandbox).map_err(failed)?;
-    over(config, llm, Arc::new(sessions), folder)
+    let sweeper = sweep(sessions.clone());
+    let mut inner = over(config, llm, Arc::new(sessions), folder)?;
+    inner._sweeper = Some(sweeper);
+    Ok(inner)
+}
+
+/// Ends sessions whose time is up, until the guard is dropped.
+fn sweep(sessions: SessionManager) -> DropGuard {
+    let stopping = CancellationToken::new();
+    let stopped = stopping.clone();
+    tokio::spawn(async move {
+        while stopped
+            .run_until_cancelled(tokio::time::sleep(SWEEP))
+            .await
+            .is_some()
+        {
+            sessions.sweep().await;
+        }
+    });
+    stopping.drop_guard()
 }
 
 /// A runtime over environments that are there. `folder` goes with it.
@@ -109,6 +133,7 @@ pub(super) fn over(
         bridges: OpenBridges::default(),
         calls: Calls::default(),
         _folder: folder,
+        _sweeper: None,
     })
 }
 

@@ -353,7 +353,11 @@ impl TerraphimRlm {
         inner
             .environments
             .find(inner.owner, &id.to_string())
-            .map_err(|_| RlmError::SessionNotFound { session_id: id })
+            .map_err(|_| {
+                // It may have had its time.
+                self.bounds().remove(&id);
+                RlmError::SessionNotFound { session_id: id }
+            })
     }
 
     pub(crate) fn bridges(&self) -> OpenBridges {
