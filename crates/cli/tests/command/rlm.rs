@@ -1,5 +1,6 @@
 //! Questions and trajectories, as a user meets them.
 
+use crate::desk::{eventually, is_alive};
 use crate::ground::{Behaviour, Ran, children_of, home, run, ukernel};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -212,12 +213,8 @@ fn interrupted() {
     let ran = Ran::from(child.wait_with_output().expect("it ends")).expect(130);
     eprintln!("ended {:?} after the signal", told.elapsed());
     assert!(ran.stderr.contains("error: cancelled"), "{}", ran.stderr);
-    for vm in vms {
-        assert!(
-            !Path::new(&format!("/proc/{vm}")).exists(),
-            "VM {vm} is left"
-        );
-    }
+    // They end with their parent, and a busy host takes a moment for that.
+    eventually("no VM is left", || !vms.iter().any(|vm| is_alive(*vm)));
     let text = std::fs::read_to_string(&trace).expect("a trajectory");
     let last = text.lines().last().expect("lines");
     assert!(
