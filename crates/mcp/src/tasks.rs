@@ -140,6 +140,9 @@ impl Tasks {
                 store.remove(&record.id);
                 continue;
             }
+            if record.runs_elsewhere() {
+                continue;
+            }
             if record.lose() {
                 store.write(&record, true)?;
             }
@@ -197,6 +200,7 @@ impl Tasks {
             return None;
         }
         record.standing = Standing::Working;
+        record.process = std::process::id();
         record.percent = 0;
         "asked again".clone_into(&mut record.step);
         record.touch();

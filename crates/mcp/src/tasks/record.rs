@@ -58,6 +58,9 @@ pub(crate) struct Record {
     pub(crate) updated_ms: u64,
     /// How long it is kept, from its beginning.
     pub(crate) life_ms: u64,
+    /// The server that runs it: every client that starts one has its own, over the same folder.
+    #[serde(default)]
+    pub(crate) process: u32,
 }
 
 impl Record {
@@ -74,7 +77,15 @@ impl Record {
             created_ms: now,
             updated_ms: now,
             life_ms: u64::try_from(life.as_millis()).unwrap_or(u64::MAX),
+            process: std::process::id(),
         }
+    }
+
+    /// Whether another server, which lives, runs it.
+    pub(crate) fn runs_elsewhere(&self) -> bool {
+        !self.has_ended()
+            && self.process != std::process::id()
+            && std::path::Path::new(&format!("/proc/{}", self.process)).exists()
     }
 
     pub(crate) fn touch(&mut self) {

@@ -98,3 +98,17 @@ fn what_has_had_its_time_is_removed() {
     assert!(task.cancel.is_cancelled());
     assert_eq!(std::fs::read_dir(folder.path()).expect("there").count(), 0);
 }
+
+/// Two clients start a server each, over one folder: neither calls the other's tasks lost.
+#[test]
+fn what_another_server_runs_is_left_to_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let caller = Caller::local();
+    let store = Store::open(folder.path()).expect("a folder");
+    let mut record = Record::new("t_1".to_owned(), caller.clone(), kind(true), LIFE);
+    // The first process of this host lives.
+    record.process = 1;
+    store.write(&record, true).expect("written");
+    assert!(open(folder.path()).find(&caller, "t_1").is_none());
+    assert_eq!(store.read_all(), [record]);
+}
