@@ -178,15 +178,22 @@ impl Session {
             state: Some(state),
             session: self.clone(),
         };
-        let (begun, request) = {
-            let mut state = turn.take();
-            let (state, begun) = blocking(move || {
-                let begun = state.begin(&request);
-                Ok((state, begun.map(|begun| (begun, request))))
-            })
-            .await?;
-            turn.state = Some(state);
-            begun?
+        let mut state = turn.take();
+        // A thread that may block costs two wakings of processors, more than all else before a short command.
+        let (begun, request) = match state.begin_at_once(&request) {
+            Some(begun) => {
+                turn.state = Some(state);
+                (begun, request)
+            }
+            None => {
+                let (state, begun) = blocking(move || {
+                    let begun = state.begin(&request);
+                    Ok((state, begun.map(|begun| (begun, request))))
+                })
+                .await?;
+                turn.state = Some(state);
+                begun?
+            }
         };
         let until = Until {
             deadline: Some(Instant::now() + request.timeout),

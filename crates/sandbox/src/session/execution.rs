@@ -3,7 +3,7 @@
 use super::calls::Caller;
 use super::journal::Entry;
 use super::output::Collector;
-use super::state::{Lease, State};
+use super::state::{Lease, Phase, State};
 use crate::config::SessionModel;
 use crate::environment::{
     ExecutionResult, ExecutionStatus, HostCalls, InputSource, OutputFile, OutputSink,
@@ -49,25 +49,31 @@ impl Ran {
 }
 
 impl State {
+    /// What [`Self::begin`] does, where nothing of it blocks: the VM stands at the state before the execution, which is
+    /// on disk. `None`: it does not, and nothing was done.
+    pub(super) fn begin_at_once(&mut self, request: &Request) -> Option<Begun> {
+        if self.keeps_checkpoints && !matches!(self.phase, Phase::Clean(_)) {
+            return None;
+        }
+        let lease = self.lease_at_once()?;
+        let started = self.note_start(request);
+        Some(Begun {
+            lease,
+            checkpoint_error: started.err().map(|error| error.to_string()),
+        })
+    }
+
     /// Writes down the state before an execution and takes the VM for it. Only on a thread that
     /// may block.
     pub(super) fn begin(&mut self, request: &Request) -> Result<Begun> {
         self.check_alive()?;
-        let checkpoint_error = if self.keeps_checkpoints {
-            self.checkpoint().err().map(|error| error.to_string())
+        let written = if self.keeps_checkpoints {
+            self.checkpoint()
         } else {
-            None
+            Ok(())
         };
-        self.record.commands += 1;
-        let kind = match request.exec.mode {
-            Mode::Shell => "command",
-            Mode::Prompt | Mode::Program | Mode::Check => "code",
-        };
-        let source = String::from_utf8_lossy(&request.exec.source);
-        let entry = Entry::start(self.record.commands, kind, &source);
-        let started = self.journal.append(&entry);
-        let checkpoint_error =
-            checkpoint_error.or_else(|| started.err().map(|error| error.to_string()));
+        let started = self.note_start(request);
+        let checkpoint_error = written.and(started).err().map(|error| error.to_string());
         match self.lease() {
             Ok(lease) => Ok(Begun {
                 lease,
@@ -78,6 +84,17 @@ impl State {
                 Err(error)
             }
         }
+    }
+
+    fn note_start(&mut self, request: &Request) -> Result<()> {
+        self.record.commands += 1;
+        let kind = match request.exec.mode {
+            Mode::Shell => "command",
+            Mode::Prompt | Mode::Program | Mode::Check => "code",
+        };
+        let source = String::from_utf8_lossy(&request.exec.source);
+        self.journal
+            .append(&Entry::start(self.record.commands, kind, &source))
     }
 
     /// Takes the VM back, or gives it up, and says what the execution came to.

@@ -82,23 +82,46 @@ impl State {
         Ok(())
     }
 
+    /// The VM, if there is one that lives.
+    pub(super) fn lease_at_once(&mut self) -> Option<Lease> {
+        let (Phase::Clean(vm) | Phase::Dirty(vm)) = &self.phase else {
+            return None;
+        };
+        if vm.has_ended() {
+            return None;
+        }
+        match std::mem::replace(&mut self.phase, Phase::Cold) {
+            Phase::Clean(vm) => Some(Lease {
+                vm,
+                was_dirty: false,
+            }),
+            Phase::Dirty(vm) => Some(Lease {
+                vm,
+                was_dirty: true,
+            }),
+            Phase::Cold | Phase::Lost(_) | Phase::Ended => None,
+        }
+    }
+
     /// The VM, or a new one at the checkpoint.
     pub(super) fn lease(&mut self) -> Result<Lease> {
         self.check_alive()?;
         self.tell_loss()?;
-        let (mut vm, was_dirty) = match std::mem::replace(&mut self.phase, Phase::Cold) {
-            Phase::Clean(vm) => (vm, false),
-            Phase::Dirty(vm) => (vm, true),
-            Phase::Cold | Phase::Lost(_) | Phase::Ended => (self.start_vm()?, false),
-        };
-        if vm.has_ended() {
-            self.vms.end(vm);
-            if was_dirty {
+        if let Some(lease) = self.lease_at_once() {
+            return Ok(lease);
+        }
+        match std::mem::replace(&mut self.phase, Phase::Cold) {
+            Phase::Dirty(vm) => {
+                self.vms.end(vm);
                 return Err(self.loss("it ended between commands".to_owned()));
             }
-            vm = self.start_vm()?;
+            Phase::Clean(vm) => self.vms.end(vm),
+            Phase::Cold | Phase::Lost(_) | Phase::Ended => {}
         }
-        Ok(Lease { vm, was_dirty })
+        Ok(Lease {
+            vm: self.start_vm()?,
+            was_dirty: false,
+        })
     }
 
     /// Takes a VM back in which a command has run.
