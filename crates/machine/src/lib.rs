@@ -19,8 +19,12 @@ mod greeting;
 pub mod guest;
 pub mod kvm;
 pub mod probe;
+mod process;
+pub mod qemu;
 pub mod saved;
 mod spares;
+mod starter;
+mod usage;
 
 pub use backend::{Backend, BackendKind, Machine, MachineSpec, MachineStats, Template};
 pub use channel::Channel;

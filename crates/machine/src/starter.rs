@@ -1,4 +1,4 @@
-//! The thread that starts Firecracker processes.
+//! The thread that starts the processes of a backend.
 //!
 //! A process dies with the *thread* that started it (`PR_SET_PDEATHSIG`), and pools of
 //! threads let theirs come and go. So one thread starts all, and lives until the backend,
@@ -12,15 +12,17 @@ use std::sync::mpsc::{Sender, channel};
 type Request = (Command, Sender<io::Result<Child>>);
 
 #[derive(Debug)]
-pub(super) struct Starter {
+pub(crate) struct Starter {
+    backend: &'static str,
     requests: Sender<Request>,
 }
 
 impl Starter {
-    pub(super) fn new() -> Result<Self> {
+    /// A thread that starts processes of the backend of this name.
+    pub(crate) fn new(backend: &'static str) -> Result<Self> {
         let (requests, received) = channel::<Request>();
         std::thread::Builder::new()
-            .name("ukernel-firecracker".to_owned())
+            .name(format!("ukernel-{backend}"))
             .stack_size(128 << 10)
             .spawn(move || {
                 for (mut command, answer) in received {
@@ -34,10 +36,11 @@ impl Starter {
                 }
             })
             .map_err(|error| MachineError::io("starting a thread", error))?;
-        Ok(Self { requests })
+        Ok(Self { backend, requests })
     }
 
-    pub(super) fn start(&self, command: Command) -> Result<Child> {
+    /// Starts a process.
+    pub(crate) fn start(&self, command: Command) -> Result<Child> {
         let gone = || MachineError::io("asking the starting thread", io::ErrorKind::BrokenPipe);
         let (answer, answered) = channel();
         self.requests.send((command, answer)).map_err(|_| gone())?;
@@ -45,7 +48,7 @@ impl Starter {
             .recv()
             .map_err(|_| gone())?
             .map_err(|error| MachineError::Unavailable {
-                backend: "firecracker",
+                backend: self.backend,
                 cause: format!("it cannot be started ({error}); check that it is a program"),
             })
     }

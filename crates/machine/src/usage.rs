@@ -3,7 +3,7 @@
 use crate::{MachineError, MachineStats, Result};
 
 /// Reads `/proc/PID/smaps_rollup`.
-pub(super) fn stats(process: u32) -> Result<MachineStats> {
+pub(crate) fn stats(process: u32) -> Result<MachineStats> {
     let path = format!("/proc/{process}/smaps_rollup");
     let text = std::fs::read_to_string(&path)
         .map_err(|error| MachineError::io(format!("reading {path}"), error))?;

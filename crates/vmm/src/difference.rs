@@ -3,5 +3,5 @@
 //!
 //! Memory is a file of whole pages; what was written is known as ranges of them.
 
-pub use crate::snapshot::diff::{apply_to_file as apply, write_from_file as write};
-pub use crate::snapshot::pages::{PageRange, union};
+pub use crate::snapshot::diff::{apply_at, apply_to_file as apply, write_from_file as write};
+pub use crate::snapshot::pages::{PageMap, PageRange, union};

@@ -3,9 +3,10 @@
 use super::changes::Changes;
 use super::process::{Process, VSOCK_SOCKET, ended};
 use super::template::{FirecrackerTemplate, Snapshot};
-use super::{Shared, api_path, memory, unnamed};
+use super::{Shared, api_path, unnamed};
 use crate::greeting::Greeting;
 use crate::saved::Body;
+use crate::usage;
 use crate::{
     Channel, Ending, Limits, Machine, MachineError, MachineSpec, MachineStats, Result, Template,
 };
@@ -230,7 +231,7 @@ impl Machine for FirecrackerMachine {
         if let Some(ending) = self.process.wait_ending(Duration::ZERO)? {
             return Err(ended(&ending));
         }
-        memory::stats(self.process.id())
+        usage::stats(self.process.id())
     }
 
     fn process_id(&self) -> u32 {

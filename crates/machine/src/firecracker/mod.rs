@@ -23,13 +23,12 @@ mod changes;
 mod dig;
 mod ending;
 mod machine;
-mod memory;
 mod process;
-mod starter;
 mod template;
 mod unnamed;
 
 use crate::spares::Spares;
+use crate::starter::Starter;
 use crate::{Backend, BackendKind, Machine, MachineError, MachineSpec, Result, Template};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf, absolute};
@@ -37,7 +36,6 @@ use std::sync::{Arc, OnceLock};
 
 use machine::FirecrackerMachine;
 use process::Process;
-use starter::Starter;
 use template::FirecrackerTemplate;
 
 /// Runs machines with Firecracker, one process each.
@@ -92,7 +90,7 @@ impl Firecracker {
             shared: Arc::new(Shared {
                 program: whole_path(&program)?,
                 run_dir: whole_path(&run_dir)?,
-                starter: Starter::new()?,
+                starter: Starter::new("firecracker")?,
                 spares: Spares::default(),
                 tsc_khz: OnceLock::new(),
             }),

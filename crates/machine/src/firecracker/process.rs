@@ -2,20 +2,17 @@
 
 use super::Shared;
 use super::ending;
+use crate::process::Process as Supervised;
 use crate::{Ending, MachineError, Result};
-use rustix::process::{
-    Pid, PidfdFlags, Resource, Rlimit, Signal, pidfd_open, pidfd_send_signal, prlimit,
-};
 use serde::Serialize;
 use std::fs::{File, Permissions};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use ukernel_vmm::tail::Tail;
 use ukernel_vmm::wait;
 
 /// API socket, in the process's folder.
@@ -25,19 +22,13 @@ pub(super) const VSOCK_SOCKET: &str = "vsock";
 
 /// How long a started process may take to open its API socket.
 const START: Duration = Duration::from_secs(20);
-/// How long an ended process may take to be gone.
-const REAP: Duration = Duration::from_secs(20);
 /// How often the API socket is looked for.
 const LOOK: Duration = Duration::from_micros(300);
 
 /// A running Firecracker. Dropping it kills the process and removes its folder.
 #[derive(Debug)]
 pub(super) struct Process {
-    child: Child,
-    pidfd: OwnedFd,
-    serial: Tail,
-    log: Tail,
-    ending: Option<Ending>,
+    process: Supervised,
     /// The folder, open: sockets are reached through it however long its path is.
     handle: File,
     _folder: TempDir,
@@ -53,32 +44,13 @@ impl Process {
             .tempdir_in(&shared.run_dir)
             .map_err(|error| MachineError::io(format!("in {}", shared.run_dir.display()), error))?;
         let handle = File::open(folder.path()).map_err(failed)?;
-        let (serial, serial_writer) = Tail::new().map_err(failed)?;
-        let (log, log_writer) = Tail::new().map_err(failed)?;
         let mut command = Command::new(&shared.program);
         command
             .args(["--api-sock", API_SOCKET, "--level", "Error"])
             .args(["--log-path", "/proc/self/fd/2"])
-            .current_dir(folder.path())
-            .env_clear()
-            .stdin(Stdio::null())
-            .stdout(serial_writer)
-            .stderr(log_writer);
-        let mut child = shared.starter.start(command)?;
-        let pidfd = match watch(&child) {
-            Ok(pidfd) => pidfd,
-            Err(error) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(MachineError::io("pidfd_open", error));
-            }
-        };
+            .current_dir(folder.path());
         Ok(Self {
-            child,
-            pidfd,
-            serial,
-            log,
-            ending: None,
+            process: Supervised::spawn(&shared.starter, command, ending::describe)?,
             handle,
             _folder: folder,
         })
@@ -126,55 +98,18 @@ impl Process {
     }
 
     pub(super) fn id(&self) -> u32 {
-        self.child.id()
+        self.process.id()
     }
 
     /// Waits for the process to end; `None` if it has not after `timeout`.
     pub(super) fn wait_ending(&mut self, timeout: Duration) -> Result<Option<Ending>> {
-        if let Some(ending) = &self.ending {
-            return Ok(Some(ending.clone()));
-        }
-        let gone = wait::readable(self.pidfd.as_fd(), Instant::now() + timeout)
-            .map_err(|error| MachineError::io("waiting for firecracker", error))?;
-        if !gone {
-            return Ok(None);
-        }
-        let status = self
-            .child
-            .wait()
-            .map_err(|error| MachineError::io("waiting for firecracker", error))?;
-        let ending = ending::describe(status, self.serial.read(), self.log.read());
-        Ok(Some(self.ending.insert(ending).clone()))
+        self.process.wait_ending(timeout)
     }
 
     /// Ends the process and waits for it.
     pub(super) fn kill(&mut self) -> Result<Ending> {
-        // Fails only if the process is gone already.
-        let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
-        self.wait_ending(REAP)?.ok_or(MachineError::TimedOut(REAP))
+        self.process.kill()
     }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
-        let _ = self.child.wait();
-    }
-}
-
-/// A handle on the process, whose core dumps would be the guest's memory: none.
-fn watch(child: &Child) -> std::io::Result<OwnedFd> {
-    let pid = i32::try_from(child.id())
-        .ok()
-        .and_then(Pid::from_raw)
-        .ok_or(rustix::io::Errno::SRCH)?;
-    let none = Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
-    let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
-    prlimit(Some(pid), Resource::Core, none)?;
-    Ok(pidfd)
 }
 
 /// The error of an operation on a process that has ended.

@@ -43,19 +43,38 @@ impl PageMap {
         Ok(Self { file })
     }
 
+    /// Opens the page tables of another process, which must be one that this may trace.
+    ///
+    /// # Errors
+    /// [`VmmError::Os`].
+    pub fn of_process(process: u32) -> Result<Self> {
+        let file = File::open(format!("/proc/{process}/pagemap"))
+            .map_err(|error| VmmError::os("opening the page tables of a process", error))?;
+        Ok(Self { file })
+    }
+
     /// The pages of RAM this VM has written, in ascending order.
     ///
     /// # Errors
     /// [`VmmError::Os`].
     pub fn written(&self, memory: &GuestMemory) -> Result<Vec<PageRange>> {
-        // Before Linux 6.7, and where a filter forbids it, all entries are read.
-        self.scanned(memory).or_else(|_| self.read(memory))
+        let base = memory.ram_region().as_ptr() as u64;
+        self.written_at(base, memory.layout().ram_bytes())
     }
 
-    fn scanned(&self, memory: &GuestMemory) -> std::io::Result<Vec<PageRange>> {
-        let base = memory.ram_region().as_ptr() as u64;
+    /// The same for RAM of `bytes` bytes that the process has at `base`.
+    ///
+    /// # Errors
+    /// [`VmmError::Os`].
+    pub fn written_at(&self, base: u64, bytes: u64) -> Result<Vec<PageRange>> {
+        // Before Linux 6.7, and where a filter forbids it, all entries are read.
+        let scanned = self.scanned(base, bytes);
+        scanned.or_else(|_| self.read(base, bytes / PAGE_BYTES))
+    }
+
+    fn scanned(&self, base: u64, bytes: u64) -> std::io::Result<Vec<PageRange>> {
         let mut written = Vec::new();
-        let end = base + memory.layout().ram_bytes();
+        let end = base + bytes;
         scan::private_ranges(&self.file, base, end, |start, end| {
             // At most 3 GiB of RAM: page numbers fit.
             #[expect(clippy::cast_possible_truncation)]
@@ -71,11 +90,11 @@ impl PageMap {
         Ok(written)
     }
 
-    fn read(&self, memory: &GuestMemory) -> Result<Vec<PageRange>> {
+    fn read(&self, base: u64, pages: u64) -> Result<Vec<PageRange>> {
         /// Entries read at a time.
         const BATCH: usize = 4096;
-        let first = memory.ram_region().as_ptr() as u64 / PAGE_BYTES;
-        let total = usize::try_from(memory.layout().ram_pages()).unwrap_or(usize::MAX);
+        let first = base / PAGE_BYTES;
+        let total = usize::try_from(pages).unwrap_or(usize::MAX);
         let mut written = Vec::new();
         let mut entries = vec![0u8; BATCH * 8];
         let mut done = 0;
@@ -204,10 +223,18 @@ mod tests {
             .expect("pagemap")
             .written(&fork)
             .expect("scan");
-        let read = PageMap::open().expect("pagemap").read(&fork);
+        let (base, _) = place(&fork);
+        let pages = fork.layout().ram_pages();
+        let read = PageMap::open().expect("pagemap").read(base, pages);
         assert_eq!(read.expect("read"), written, "both ways agree");
         let expected = [(3, 2), (40, 1)].map(|(start, count)| PageRange { start, count });
         assert_eq!(written, expected, "a page that was only read is not listed");
+    }
+
+    /// Where a VM's RAM is, and how much of it there is.
+    fn place(memory: &GuestMemory) -> (u64, u64) {
+        let base = memory.ram_region().as_ptr() as u64;
+        (base, memory.layout().ram_bytes())
     }
 
     /// Prints what both ways cost: `cargo test -p ukernel-vmm --lib -- scan_times --nocapture`.
@@ -227,10 +254,11 @@ mod tests {
         write(layout.ram_pages() - 1);
         let pagemap = PageMap::open().expect("pagemap");
         let began = std::time::Instant::now();
-        let read = pagemap.read(&fork).expect("read");
+        let (base, bytes) = place(&fork);
+        let read = pagemap.read(base, bytes / PAGE_BYTES).expect("read");
         let reading = began.elapsed();
         let began = std::time::Instant::now();
-        let scanned = pagemap.scanned(&fork);
+        let scanned = pagemap.scanned(base, bytes);
         println!("read {reading:?}, scanned {:?}", began.elapsed());
         assert_eq!(count(&read), 4501);
         match scanned {

@@ -51,8 +51,22 @@ pub fn apply(memory: &GuestMemory, file: &mut File) -> Result<()> {
 /// # Errors
 /// [`VmmError::BadDiff`], [`VmmError::Os`].
 pub fn apply_to_file(memory: &File, difference: &mut File) -> Result<Vec<PageRange>> {
-    let failed = |error: std::io::Error| VmmError::os("writing memory that has changed", error);
-    let ram_pages = memory.metadata().map_err(failed)?.len() / PAGE_BYTES;
+    let metadata = memory.metadata();
+    let bytes = metadata.map_err(failed)?.len();
+    apply_at(memory, 0, bytes / PAGE_BYTES, difference)
+}
+
+/// The same for memory of `ram_pages` pages that begins at `base` of a file, which may be
+/// `/proc/PID/mem`.
+///
+/// # Errors
+/// As [`apply_to_file`].
+pub fn apply_at(
+    memory: &File,
+    base: u64,
+    ram_pages: u64,
+    difference: &mut File,
+) -> Result<Vec<PageRange>> {
     let (whole, parts) = read_head(difference, ram_pages)?;
     let mut in_part = Vec::new();
     apply_parts(&parts, ram_pages, |address, content| {
@@ -60,7 +74,7 @@ pub fn apply_to_file(memory: &File, difference: &mut File) -> Result<Vec<PageRan
         #[expect(clippy::cast_possible_truncation)]
         let start = (address / PAGE_BYTES) as u32;
         in_part.push(PageRange { start, count: 1 });
-        memory.write_all_at(content, address).map_err(failed)
+        memory.write_all_at(content, base + address).map_err(failed)
     })?;
     let mut content = vec![0; BATCH as usize * PAGE];
     for batch in whole.iter().copied().flat_map(batches) {
@@ -69,10 +83,14 @@ pub fn apply_to_file(memory: &File, difference: &mut File) -> Result<Vec<PageRan
             .read_exact(content)
             .map_err(|error| VmmError::os("reading the pages of a snapshot", error))?;
         memory
-            .write_all_at(content, u64::from(batch.start) * PAGE_BYTES)
+            .write_all_at(content, base + u64::from(batch.start) * PAGE_BYTES)
             .map_err(failed)?;
     }
     Ok(pages::union(&whole, &in_part))
+}
+
+fn failed(error: std::io::Error) -> VmmError {
+    VmmError::os("writing memory that has changed", error)
 }
 
 #[cfg(test)]

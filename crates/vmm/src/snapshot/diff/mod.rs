@@ -16,7 +16,7 @@ mod apply;
 mod read;
 mod write;
 
-pub use apply::{apply, apply_to_file};
+pub use apply::{apply, apply_at, apply_to_file};
 pub use write::{write, write_from_file};
 
 use crate::memory::GuestMemory;
