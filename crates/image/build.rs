@@ -11,6 +11,7 @@ fn main() {
     let root = Path::new(&folder).join("../..");
     for (name, places) in [
         ("UKERNEL_KERNEL_SOURCES", &inputs::KERNEL[..]),
+        ("UKERNEL_AGENT_SOURCES", &inputs::AGENT[..]),
         ("UKERNEL_COMPONENT_SOURCES", &inputs::COMPONENT[..]),
     ] {
         let digest = inputs::digest(&root, places).expect("the project's sources are there");

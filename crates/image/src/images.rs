@@ -2,19 +2,21 @@
 
 use crate::adapter::adapter;
 use crate::store::{Key, Store};
-use crate::{ImageError, Progress, Result, aot, componentize, inputs, kernel};
+use crate::{ImageError, Progress, Result, aot, componentize, inputs, kernel, linux};
 use std::fs;
 use std::path::PathBuf;
 
 /// Digests of the sources, taken when this crate was compiled (`build.rs`): a warm start
 /// reads no sources.
 const KERNEL_SOURCES: &str = env!("UKERNEL_KERNEL_SOURCES");
+const AGENT_SOURCES: &str = env!("UKERNEL_AGENT_SOURCES");
 const COMPONENT_SOURCES: &str = env!("UKERNEL_COMPONENT_SOURCES");
 
 /// About how long each build takes, in seconds: measured on two busy cores.
 const KERNEL_S: u32 = 100;
 const COMPONENT_S: u32 = 30;
 const IMAGE_S: u32 = 20;
+const LINUX_ROOT_S: u32 = 240;
 
 /// Something built.
 #[derive(Clone, Debug)]
@@ -25,10 +27,25 @@ pub struct Artifact {
     pub key: Key,
 }
 
+/// The parts of the Linux guest.
+#[derive(Clone, Debug)]
+pub struct LinuxImage {
+    /// The kernel.
+    pub kernel: PathBuf,
+    /// The initial file system, with the agent.
+    pub initrd: PathBuf,
+    /// The root, a squashfs.
+    pub root: PathBuf,
+    /// Names what all three were built from.
+    pub key: Key,
+}
+
 /// Kinds of entries of the store.
 const KERNEL: &str = "kernel";
 const COMPONENT: &str = "component";
 const IMAGE: &str = "image";
+const LINUX_ROOT: &str = "linux-root";
+const LINUX_INITRD: &str = "linux-initrd";
 
 /// Name of the image in its entry.
 const IMAGE_FILE: &str = "image";
@@ -149,6 +166,37 @@ impl Images {
         })?;
         Ok(Artifact {
             path: entry.join(IMAGE_FILE),
+            key,
+        })
+    }
+
+    /// The Linux guest.
+    ///
+    /// # Errors
+    /// See [`ImageError`].
+    pub fn linux(&self, progress: &dyn Progress) -> Result<LinuxImage> {
+        let root_key = Key::of(linux::RECIPE.map(str::as_bytes));
+        let root = self.store.get_or_build(LINUX_ROOT, root_key, progress, |folder| {
+            progress.step(&format!(
+                "building the Linux guest's root from Debian's packages, once, in about {} minutes: some 1.3 GB (kept in {})",
+                LINUX_ROOT_S.div_ceil(60),
+                self.store.root().display()
+            ));
+            linux::build_root(folder)
+        })?;
+        let key = Key::of([root_key.bytes(), AGENT_SOURCES.as_bytes()]);
+        let initrd = self
+            .store
+            .get_or_build(LINUX_INITRD, key, progress, |folder| {
+                self.check_sources(&inputs::AGENT, AGENT_SOURCES)?;
+                progress.step("building the Linux guest's agent");
+                let cache = self.cache.join("agent");
+                linux::build_initrd(&self.source_root, &cache, &root, folder)
+            })?;
+        Ok(LinuxImage {
+            kernel: root.join(linux::KERNEL_FILE),
+            initrd: initrd.join(linux::INITRD_FILE),
+            root: root.join(linux::ROOT_FILE),
             key,
         })
     }

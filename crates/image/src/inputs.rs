@@ -10,6 +10,9 @@ pub(crate) const KERNEL: [&str; 3] = ["crates/kernel", "crates/kernel-core", "cr
 /// What the component is made from, its `adapter.toml` among it.
 pub(crate) const COMPONENT: [&str; 2] = ["adapters/python", "crates/abi/wit"];
 
+/// What the Linux guest's first process is made from.
+pub(crate) const AGENT: [&str; 2] = ["crates/agent", "crates/abi"];
+
 /// Folders that hold what builds make, not what they are made from.
 const NOT_SOURCES: [&str; 4] = ["target", "tests", "__pycache__", ".git"];
 

@@ -8,24 +8,27 @@ use std::process::Command;
 /// Name of the kernel in its entry.
 pub(crate) const FILE: &str = "kernel.elf";
 
-const TARGET: &str = "x86_64-unknown-linux-gnu";
+pub(crate) const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// Builds into `folder`, using `cache` for what cargo keeps.
 pub(crate) fn build(source_root: &Path, cache: &Path, folder: &Path) -> Result<()> {
+    // The kernel's own flags stand in its folder.
+    let mut cargo = cargo(&source_root.join("crates/kernel"), cache);
+    tool::run("building the kernel", cache, &mut cargo)?;
+    let built = cache.join(TARGET).join("release/ukernel-kernel");
+    fs::copy(&built, folder.join(FILE)).map_err(|error| ImageError::file(&built, error))?;
+    Ok(())
+}
+
+/// A build of what runs in VMs, from the workspace of `folder`.
+pub(crate) fn cargo(folder: &Path, cache: &Path) -> Command {
     let mut cargo = Command::new("cargo");
     cargo
-        .args([
-            "build",
-            "--release",
-            "--locked",
-            "--target",
-            TARGET,
-            "--target-dir",
-        ])
+        .args(["build", "--release", "--locked", "--target", TARGET])
+        .arg("--target-dir")
         .arg(cache)
-        // The kernel's own flags stand in its folder.
-        .current_dir(source_root.join("crates/kernel"));
-    // Flags and wrappers for the host's build do not fit the kernel.
+        .current_dir(folder);
+    // Flags and wrappers for the host's build do not fit.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         let foreign =
@@ -36,8 +39,5 @@ pub(crate) fn build(source_root: &Path, cache: &Path, folder: &Path) -> Result<(
             cargo.env_remove(name);
         }
     }
-    tool::run("building the kernel", cache, &mut cargo)?;
-    let built = cache.join(TARGET).join("release/ukernel-kernel");
-    fs::copy(&built, folder.join(FILE)).map_err(|error| ImageError::file(&built, error))?;
-    Ok(())
+    cargo
 }

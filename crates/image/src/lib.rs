@@ -16,12 +16,13 @@ mod error;
 mod images;
 mod inputs;
 mod kernel;
+mod linux;
 pub mod store;
 mod tool;
 
 pub use adapter::{Adapter, adapter};
 pub use error::{ImageError, Result};
-pub use images::{Artifact, Images};
+pub use images::{Artifact, Images, LinuxImage};
 
 /// Hears how a build goes on.
 pub trait Progress: Sync {

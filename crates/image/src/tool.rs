@@ -9,9 +9,19 @@ const SHOWN_BYTES: usize = 2000;
 
 /// Runs a program, which writes to `folder`, to its end.
 pub(crate) fn run(step: &str, folder: &Path, command: &mut Command) -> Result<Vec<u8>> {
+    run_with(step, folder, command, Stdio::null())
+}
+
+/// The same, with something to read.
+pub(crate) fn run_with(
+    step: &str,
+    folder: &Path,
+    command: &mut Command,
+    input: impl Into<Stdio>,
+) -> Result<Vec<u8>> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command
-        .stdin(Stdio::null())
+        .stdin(input)
         .output()
         .map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => ImageError::ToolMissing {

@@ -1,0 +1,372 @@
+//! One execution: its output on the way to the host, its input on the way to the program, its end.
+//!
+//! A thread of its own follows it. Everything it does waits in one `poll`, so a host that does not read stops only this
+//! execution, and a program that does not read only its input.
+
+use crate::port::{Port, is_readable, wait};
+use crate::streams::{self, Ours};
+use crate::{launch, overlay};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd};
+use rustix::process::{Pid, Signal as Kill, kill_process_group};
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{Result, Write};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use ukernel_abi::message::{
+    GuestMessage, INPUT_WINDOW_BYTES, MAX_CHUNK_BYTES, OUTPUT_WINDOW_BYTES, Outcome, Signal,
+    SpilledOutput, Stream,
+};
+
+/// Bytes read from a program at once.
+const READ_BYTES: usize = 64 << 10;
+/// How often the overlay's room is looked at while something runs.
+const LOOK: Duration = Duration::from_millis(20);
+/// Where outputs that are too long to be sent are kept.
+const SPILLED: &str = "/tmp/.ukernel-output";
+
+/// What others may do with an execution.
+pub struct Running {
+    id: u32,
+    shared: Mutex<Shared>,
+    /// Told when `shared` has changed.
+    wake: OwnedFd,
+    /// Nobody hears of it any more: its connection is gone.
+    is_abandoned: AtomicBool,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// Bytes that may still be sent.
+    room: u64,
+    input: VecDeque<u8>,
+    input_ended: bool,
+    /// Whom signals go to, when there is somebody.
+    group: Option<Pid>,
+    /// A signal that came before there was.
+    pending: Option<Signal>,
+    is_interrupted: bool,
+}
+
+impl Running {
+    pub fn new(id: u32) -> Result<Arc<Self>> {
+        let shared = Shared {
+            room: OUTPUT_WINDOW_BYTES,
+            ..Shared::default()
+        };
+        Ok(Arc::new(Self {
+            id,
+            shared: Mutex::new(shared),
+            wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            is_abandoned: AtomicBool::new(false),
+        }))
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake(&self) {
+        // Full only when it is told already.
+        let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+    }
+
+    /// The host has room for more output.
+    pub fn grant(&self, bytes: u64) {
+        let mut shared = self.shared();
+        shared.room = shared.room.saturating_add(bytes);
+        drop(shared);
+        self.wake();
+    }
+
+    /// Input for the program. `false`: more than it was granted.
+    pub fn input(&self, bytes: &[u8]) -> bool {
+        let mut shared = self.shared();
+        if (shared.input.len() + bytes.len()) as u64 > INPUT_WINDOW_BYTES {
+            return false;
+        }
+        shared.input.extend(bytes);
+        drop(shared);
+        self.wake();
+        true
+    }
+
+    /// There is no more input.
+    pub fn end_input(&self) {
+        self.shared().input_ended = true;
+        self.wake();
+    }
+
+    /// Sends it a signal, at the latest when it begins.
+    pub fn signal(&self, signal: Signal) {
+        let mut shared = self.shared();
+        shared.is_interrupted |= signal == Signal::Interrupt;
+        match shared.group {
+            Some(group) => send(group, signal),
+            None => shared.pending = Some(signal),
+        }
+    }
+
+    /// It runs now, and signals go there. Whether one came before.
+    pub fn begin(&self, group: Pid) {
+        let mut shared = self.shared();
+        shared.group = Some(group);
+        if let Some(signal) = shared.pending.take() {
+            send(group, signal);
+        }
+    }
+
+    /// Whether it was interrupted.
+    pub fn is_interrupted(&self) -> bool {
+        self.shared().is_interrupted
+    }
+
+    /// Its connection is gone.
+    pub fn abandon(&self) {
+        self.is_abandoned.store(true, Ordering::Release);
+        self.signal(Signal::Interrupt);
+        self.wake();
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.is_abandoned.load(Ordering::Acquire)
+    }
+}
+
+/// Sends a signal to a program and what it started.
+fn send(group: Pid, signal: Signal) {
+    let signal = match signal {
+        Signal::Interrupt => Kill::INT,
+        Signal::Terminate => Kill::TERM,
+        Signal::Kill => Kill::KILL,
+    };
+    // It may have ended.
+    let _ = kill_process_group(group, signal);
+}
+
+/// One stream on its way to the host.
+struct Output {
+    stream: Stream,
+    /// Bytes that may be sent; what is beyond goes to a file.
+    inline: u64,
+    bytes: u64,
+    /// What has been sent, as long as a file may become necessary.
+    sent: Vec<u8>,
+    file: Option<(File, String, u64)>,
+}
+
+impl Output {
+    fn new(stream: Stream, inline: u64) -> Self {
+        Self {
+            stream,
+            inline,
+            bytes: 0,
+            sent: Vec::new(),
+            file: None,
+        }
+    }
+
+    /// Takes what the program wrote; gives what is to be sent.
+    fn take<'a>(&mut self, id: u32, bytes: &'a [u8]) -> &'a [u8] {
+        let left = self.inline.saturating_sub(self.bytes);
+        let keep = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+        self.bytes += bytes.len() as u64;
+        if self.inline == u64::MAX {
+            return bytes;
+        }
+        if self.file.is_none() && keep == bytes.len() {
+            self.sent.extend_from_slice(bytes);
+            return bytes;
+        }
+        if self.file.is_none() {
+            self.file = self.spill(id);
+            let before = std::mem::take(&mut self.sent);
+            self.keep(&before);
+        }
+        self.keep(bytes);
+        &bytes[..keep]
+    }
+
+    fn spill(&self, id: u32) -> Option<(File, String, u64)> {
+        std::fs::create_dir_all(SPILLED).ok()?;
+        let name = match self.stream {
+            Stream::Stdout => "stdout",
+            Stream::Stderr => "stderr",
+        };
+        let path = format!("{SPILLED}/{id}-{name}");
+        // What stands there is user code's: it is not written through.
+        let _ = std::fs::remove_file(&path);
+        let file = File::create_new(&path).ok()?;
+        let _ = std::os::unix::fs::fchown(&file, Some(launch::USER), Some(launch::USER));
+        Some((file, path, 0))
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        if let Some((file, _, kept)) = &mut self.file
+            && file.write_all(bytes).is_ok()
+        {
+            *kept += bytes.len() as u64;
+        }
+    }
+
+    fn spilled(self) -> Option<SpilledOutput> {
+        if self.bytes <= self.inline {
+            return None;
+        }
+        let (path, kept_bytes) = self
+            .file
+            .map_or((String::new(), 0), |(_, path, kept)| (path, kept));
+        Some(SpilledOutput {
+            stream: self.stream,
+            path,
+            bytes: self.bytes,
+            kept_bytes,
+        })
+    }
+}
+
+/// Follows an execution to its end and says it. `endings` become readable when it may have ended, which `ended` knows.
+pub fn follow(
+    running: &Running,
+    port: &Port,
+    ours: Ours,
+    inline: u64,
+    endings: &[BorrowedFd<'_>],
+    mut ended: impl FnMut() -> Option<Outcome>,
+) {
+    let Ours {
+        mut input,
+        mut outputs,
+    } = ours;
+    let mut kept = [Stream::Stdout, Stream::Stderr].map(|stream| Output::new(stream, inline));
+    let mut granted = 0;
+    let mut outcome = None;
+    loop {
+        overlay::grow();
+        if running.is_abandoned() {
+            // What it still writes has no reader.
+            (input, outputs) = (None, [None, None]);
+        }
+        let (room, has_input) = {
+            let shared = running.shared();
+            let has_input = !shared.input.is_empty() || shared.input_ended;
+            (shared.room, has_input)
+        };
+        let may_read = room > 0 && !running.is_abandoned();
+        let mut fds = vec![PollFd::new(&running.wake, PollFlags::IN)];
+        if may_read {
+            fds.extend(
+                outputs
+                    .iter()
+                    .flatten()
+                    .map(|fd| PollFd::new(fd, PollFlags::IN)),
+            );
+        }
+        if let Some(input) = input.as_ref().filter(|_| has_input || granted == 0) {
+            fds.push(PollFd::new(input, PollFlags::OUT));
+        }
+        if outcome.is_none() {
+            fds.extend(endings.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
+        }
+        let is_ending = outcome.is_some() && may_read;
+        let limit = if is_ending { Duration::ZERO } else { LOOK };
+        if wait(&mut fds, limit).is_err() {
+            return;
+        }
+        let _ = rustix::io::read(&running.wake, &mut [0_u8; 8]);
+        // What it wrote before its end is in the pipes when the end is seen.
+        if outcome.is_none() && endings.iter().any(is_readable) {
+            outcome = ended();
+        }
+        if let Some(fd) = &input {
+            match feed(running, fd, &mut granted) {
+                Fed::Open(0) => {}
+                Fed::Open(bytes) => port.send(&GuestMessage::InputRoom {
+                    id: running.id,
+                    bytes,
+                }),
+                Fed::Closed => input = None,
+            }
+        }
+        let mut is_dry = true;
+        for (output, kept) in outputs.iter_mut().zip(&mut kept) {
+            is_dry &= pump(running, port, output, kept);
+        }
+        if is_dry && let Some(outcome) = outcome.take() {
+            // What it started in the background may go on writing.
+            outputs.into_iter().flatten().for_each(streams::drain);
+            let spilled = kept.into_iter().filter_map(Output::spilled).collect();
+            let id = running.id;
+            port.send(&GuestMessage::Done {
+                id,
+                outcome,
+                spilled,
+            });
+            return;
+        }
+    }
+}
+
+/// Hands on what one stream has now, as far as there is room. Whether it had nothing.
+fn pump(running: &Running, port: &Port, output: &mut Option<OwnedFd>, kept: &mut Output) -> bool {
+    let Some(fd) = output else { return true };
+    // A named pipe that nobody has opened yet reads as one at its end.
+    if !is_readable(&*fd) {
+        return true;
+    }
+    let room = usize::try_from(running.shared().room).unwrap_or(usize::MAX);
+    if room == 0 {
+        return false;
+    }
+    let mut buffer = [0; READ_BYTES];
+    let most = room.min(READ_BYTES).min(MAX_CHUNK_BYTES);
+    match streams::read_now(fd, &mut buffer[..most]) {
+        None => {
+            *output = None;
+            true
+        }
+        Some(0) => true,
+        Some(count) => {
+            let bytes = kept.take(running.id, &buffer[..count]).to_vec();
+            if !bytes.is_empty() && !running.is_abandoned() {
+                running.shared().room -= bytes.len() as u64;
+                let (id, stream) = (running.id, kept.stream);
+                port.send(&GuestMessage::Output { id, stream, bytes });
+            }
+            false
+        }
+    }
+}
+
+enum Fed {
+    /// It takes more: by how much the host may send now.
+    Open(u64),
+    /// It has ended, or nobody reads it.
+    Closed,
+}
+
+/// Hands input on as the program takes it.
+fn feed(running: &Running, fd: &OwnedFd, granted: &mut u64) -> Fed {
+    let mut shared = running.shared();
+    while !shared.input.is_empty() {
+        match rustix::io::write(fd, shared.input.as_slices().0) {
+            Ok(count) => {
+                shared.input.drain(..count);
+                *granted = granted.saturating_sub(count as u64);
+            }
+            Err(rustix::io::Errno::AGAIN) => return Fed::Open(0),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return Fed::Closed,
+        }
+    }
+    if shared.input_ended {
+        return Fed::Closed;
+    }
+    // A pipe's worth ahead of the program: Linux does not tell who waits to read.
+    const AHEAD: u64 = 4096;
+    let more = AHEAD.saturating_sub(*granted);
+    *granted += more;
+    Fed::Open(more)
+}

@@ -1,0 +1,45 @@
+//! The first process of the Linux guest, and the agent that speaks to the host.
+//!
+//! ```text
+//!   kernel ── /init ──> init: drivers, overlay, /proc ... ──> agent ── launch ──> bash, python3, programs
+//!                         │ reaps orphans; ends the VM when the agent ends       (user `user`, cgroup `user`)
+//! ```
+//! One static program in three roles. It owns the channel inside the VM and everything user code may use. It refuses to
+//! trust user code: that is another user in another control group, which can end neither role.
+
+mod bash;
+mod entropy;
+mod execution;
+mod files;
+mod individual;
+mod init;
+mod launch;
+mod overlay;
+mod port;
+mod program;
+mod python;
+mod service;
+mod streams;
+mod worker;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    let role = arguments.next();
+    let ended = match role.as_ref().and_then(|role| role.to_str()) {
+        Some("agent") => service::run(),
+        Some("launch") => launch::run(arguments),
+        _ if std::process::id() == 1 => init::run(),
+        _ => Err(std::io::Error::other(
+            "this is the first process of a VM: it does nothing elsewhere",
+        )),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ukernel-agent: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

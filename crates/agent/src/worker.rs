@@ -1,0 +1,134 @@
+//! A persistent interpreter: a process that carries out one execution after the other and keeps its state.
+
+use crate::launch;
+use crate::port::is_readable;
+use command_fds::{CommandFdExt, FdMapping};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::io::{Error, IoSlice, Read, Result, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+
+/// The interpreter's end of the control socket.
+pub const CONTROL_FD: i32 = 9;
+/// Longest reply of an interpreter: user code could write there, too.
+const MAX_REPLY_BYTES: usize = 16 << 20;
+
+/// A running interpreter.
+pub struct Worker {
+    /// Requests go there, and replies come back.
+    pub control: UnixStream,
+    /// It, as a process.
+    pub process: Watched,
+    /// It and what it started.
+    pub group: Pid,
+}
+
+impl Worker {
+    /// Starts a program as user code with the control socket open.
+    pub fn start(program: &str, prepare: impl FnOnce(&mut Command)) -> Result<Self> {
+        let (control, theirs) = UnixStream::pair()?;
+        let mut command = launch::command(launch::USER, program);
+        prepare(&mut command);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let mapping = FdMapping {
+            parent_fd: theirs.into(),
+            child_fd: CONTROL_FD,
+        };
+        command.fd_mappings(vec![mapping]).map_err(Error::other)?;
+        // The first process reaps it: its id stays its own until `process` says that it has ended.
+        let child = command.spawn()?;
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        let group = pid.ok_or_else(|| Error::other("a process without id"))?;
+        Ok(Self {
+            control,
+            process: Watched::new(child, group)?,
+            group,
+        })
+    }
+
+    /// Sends a request with files beside it.
+    pub fn send(&mut self, request: &[u8], files: &[OwnedFd]) -> Result<()> {
+        let length = u32::try_from(request.len()).map_err(Error::other)?;
+        let files: Vec<_> = files.iter().map(AsFd::as_fd).collect();
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        if !files.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(&files)) {
+            return Err(Error::other("too many files"));
+        }
+        let header = length.to_le_bytes();
+        let sent = sendmsg(
+            &self.control,
+            &[IoSlice::new(&header)],
+            &mut ancillary,
+            SendFlags::NOSIGNAL,
+        )?;
+        if sent != header.len() {
+            return Err(Error::other("a request was cut"));
+        }
+        self.control.write_all(request)
+    }
+
+    /// Reads a reply.
+    pub fn receive(&mut self) -> Result<Vec<u8>> {
+        let mut length = [0; 4];
+        self.control.read_exact(&mut length)?;
+        let length = usize::try_from(u32::from_le_bytes(length)).map_err(Error::other)?;
+        if length > MAX_REPLY_BYTES {
+            return Err(Error::other("the interpreter answers nonsense"));
+        }
+        let mut reply = vec![0; length];
+        self.control.read_exact(&mut reply)?;
+        Ok(reply)
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // What it started in the background goes on, as after a shell.
+        let _ = rustix::process::kill_process(self.group, rustix::process::Signal::KILL);
+    }
+}
+
+/// A child process whose end is seen by `poll`.
+pub struct Watched {
+    /// Readable when it has ended.
+    pub handle: OwnedFd,
+    status: Receiver<ExitStatus>,
+}
+
+impl Watched {
+    /// Has the child waited for on a thread, so that it is reaped whatever becomes of this.
+    pub fn new(mut child: Child, pid: Pid) -> Result<Self> {
+        let handle = pidfd_open(pid, PidfdFlags::empty())?;
+        let (told, status) = channel();
+        std::thread::Builder::new()
+            .stack_size(64 << 10)
+            .spawn(move || {
+                if let Ok(status) = child.wait() {
+                    let _ = told.send(status);
+                }
+            })?;
+        Ok(Self { handle, status })
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&self) -> bool {
+        is_readable(&self.handle)
+    }
+
+    /// The code it ended with, as a shell says it. Waits for the end.
+    pub fn code(&self) -> i32 {
+        let status = self.status.recv().ok();
+        status.map_or(1, |status| {
+            let of_signal = status.signal().map(|signal| 128 + signal);
+            status.code().or(of_signal).unwrap_or(1)
+        })
+    }
+}
