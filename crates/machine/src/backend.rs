@@ -14,10 +14,12 @@ pub enum BackendKind {
     Kvm,
     /// A Firecracker the operator installed.
     Firecracker,
+    /// QEMU.
+    Qemu,
 }
 
 impl BackendKind {
-    /// Every kind, in the order they are preferred when nothing else decides.
+    /// Every kind that runs the µkernel, in the order they are preferred when nothing else decides.
     pub const ALL: [Self; 2] = [Self::Kvm, Self::Firecracker];
 
     /// The name users write.
@@ -26,6 +28,7 @@ impl BackendKind {
         match self {
             Self::Kvm => "kvm",
             Self::Firecracker => "firecracker",
+            Self::Qemu => "qemu",
         }
     }
 }
@@ -33,10 +36,12 @@ impl BackendKind {
 /// What to boot.
 #[derive(Clone, Debug)]
 pub struct MachineSpec {
-    /// The µkernel, an ELF.
+    /// The kernel: the µkernel, an ELF, or Linux.
     pub kernel: PathBuf,
-    /// The image, placed in memory like an initial ramdisk.
+    /// The image: of the µkernel, placed in memory like an initial ramdisk; of Linux, the disk with its root.
     pub image: PathBuf,
+    /// The initial file system of Linux.
+    pub initrd: Option<PathBuf>,
     /// Guest memory, image included, in MiB.
     pub memory_mib: u32,
     /// What the guest may use of it.

@@ -30,6 +30,12 @@ pub enum MachineError {
         /// What it said or did.
         cause: String,
     },
+    /// The QEMU process or its monitor.
+    #[error("qemu: {cause}")]
+    Qemu {
+        /// What it said or did.
+        cause: String,
+    },
     /// A file or socket operation.
     #[error("{what}: {cause}")]
     Io {

@@ -59,6 +59,10 @@ fn decide(known: Known, explicit: Option<BackendKind>) -> Result<(BackendKind, S
         return Err(unavailable(kind, known.kvm.trouble()));
     }
     match (explicit, known.firecracker.ok()) {
+        (Some(BackendKind::Qemu), _) => Err(unavailable(
+            BackendKind::Qemu,
+            "it runs Linux guests only; use kvm or firecracker".to_owned(),
+        )),
         (Some(BackendKind::Kvm), _) => Ok((BackendKind::Kvm, "asked for".to_owned())),
         (Some(BackendKind::Firecracker), Some(found)) => {
             Ok((BackendKind::Firecracker, format!("asked for: {found}")))

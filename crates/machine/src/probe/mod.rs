@@ -46,6 +46,12 @@ impl ProbeConfig {
             None => program::find(&self.path, "firecracker"),
         }
     }
+
+    /// Where QEMU is, if it is installed.
+    #[must_use]
+    pub fn find_qemu(&self) -> Option<PathBuf> {
+        program::find(&self.path, "qemu-system-x86_64")
+    }
 }
 
 /// Runs the probe.

@@ -121,6 +121,7 @@ impl Ground {
                 env!("CARGO_BIN_EXE_ukernel-machine-vm"),
                 [],
             ))?),
+            BackendKind::Qemu => return Err("the µkernel does not run there".into()),
             BackendKind::Firecracker => Box::new(Firecracker::new(
                 firecracker().ok_or("no firecracker")?,
                 run_dir.path().to_owned(),
@@ -129,6 +130,7 @@ impl Ground {
         let spec = MachineSpec {
             kernel: artifacts.kernel.clone(),
             image: artifacts.image.clone(),
+            initrd: None,
             memory_mib: MEMORY_MIB,
             limits: Limits::NONE,
         };

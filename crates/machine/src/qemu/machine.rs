@@ -1,0 +1,197 @@
+//! A machine: booted or loaded, paused, connected to, made a template.
+
+use super::memory::Mapping;
+use super::process::{Parts, Process, Start, in_memory};
+use super::template::QemuTemplate;
+use super::{Shared, failure};
+use crate::greeting::Greeting;
+use crate::saved::Body;
+use crate::{
+    Channel, Ending, Limits, Machine, MachineError, MachineSpec, MachineStats, Result, Template,
+    usage,
+};
+use rustix::fs::{MemfdFlags, memfd_create};
+use serde_json::json;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use ukernel_vmm::difference;
+
+/// A machine of QEMU.
+#[derive(Debug)]
+pub(super) struct QemuMachine {
+    process: Process,
+    greeting: Greeting,
+    /// RAM of a machine that was booted; a fork's is its template's, which `mapping` differs from.
+    ram: Arc<File>,
+    mapping: Option<Mapping>,
+    disk: Arc<File>,
+    memory_mib: u32,
+    shared: Arc<Shared>,
+}
+
+impl QemuMachine {
+    pub(super) fn boot(shared: &Arc<Shared>, spec: &MachineSpec) -> Result<Self> {
+        let initrd = spec.initrd.as_ref();
+        let initrd = initrd.ok_or(MachineError::Unsupported(
+            "QEMU runs Linux guests, which have an initial file system",
+        ))?;
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let failed = |error| MachineError::io("making the memory of a machine", error);
+        let ram = memfd_create("ukernel-linux", flags).map_err(|error| failed(error.into()))?;
+        let ram = File::from(ram);
+        ram.set_len(u64::from(spec.memory_mib) << 20)
+            .map_err(failed)?;
+        let disk = Arc::new(open(&spec.image)?);
+        let (kernel, initrd) = (open(&spec.kernel)?, open(initrd)?);
+        let mut process = Process::spawn(
+            shared,
+            &Parts {
+                memory: &ram,
+                memory_mib: spec.memory_mib,
+                disk: &disk,
+                start: Start::Boot {
+                    kernel: &kernel,
+                    initrd: &initrd,
+                    command_line: &command_line()?,
+                },
+            },
+        )?;
+        process.run("cont", &json!({}))?;
+        Ok(Self {
+            process,
+            greeting: Greeting::new(spec.limits)?,
+            ram: Arc::new(ram),
+            mapping: None,
+            disk,
+            memory_mib: spec.memory_mib,
+            shared: Arc::clone(shared),
+        })
+    }
+
+    /// A copy of a template's machine, with what a snapshot differs in.
+    pub(super) fn load(
+        template: &QemuTemplate,
+        devices: &[u8],
+        pages: Option<&mut File>,
+        limits: Limits,
+    ) -> Result<Self> {
+        let mut process = Process::spawn(
+            &template.shared,
+            &Parts {
+                memory: &template.ram,
+                memory_mib: template.memory_mib,
+                disk: &template.disk,
+                start: Start::Load { state: devices },
+            },
+        )?;
+        let mapping = Mapping::find(process.id(), &template.ram)?;
+        if let Some(pages) = pages {
+            mapping.apply(pages)?;
+        }
+        process.load_devices()?;
+        process.run("cont", &json!({}))?;
+        Ok(Self {
+            process,
+            greeting: Greeting::new(limits)?,
+            ram: Arc::clone(&template.ram),
+            mapping: Some(mapping),
+            disk: Arc::clone(&template.disk),
+            memory_mib: template.memory_mib,
+            shared: Arc::clone(&template.shared),
+        })
+    }
+}
+
+/// What the kernel is told. Without the counter's frequency it measures it, which hangs now and then under emulation.
+fn command_line() -> Result<String> {
+    let khz = ukernel_vmm::speed::tsc_khz()?;
+    Ok(format!(
+        "console=ttyS0 quiet reboot=t panic=-1 nokaslr tsc=reliable tsc_early_khz={khz} no_timer_check \
+         lpj=4000000 random.trust_cpu=on"
+    ))
+}
+
+fn open(path: &Path) -> Result<File> {
+    File::open(path).map_err(|error| MachineError::io(format!("opening {}", path.display()), error))
+}
+
+impl Machine for QemuMachine {
+    fn connect(&mut self) -> Result<Channel> {
+        if let Some(ending) = self.process.wait_ending(Duration::ZERO)? {
+            return Err(failure(format!("the process has ended: {ending}")));
+        }
+        Ok(Channel::new(self.process.connect()?, self.greeting))
+    }
+
+    fn pause(&mut self) -> Result<()> {
+        self.process.run("stop", &json!({})).map(|_| ())
+    }
+
+    fn resume(&mut self) -> Result<()> {
+        self.process.run("cont", &json!({})).map(|_| ())
+    }
+
+    fn keeps_channel(&self) -> bool {
+        true
+    }
+
+    fn snapshot(&mut self, body: &mut Body) -> Result<()> {
+        let mapping = self.mapping.as_ref().ok_or(MachineError::NOT_FORKED)?;
+        let memory = in_memory("ukernel-snapshot", &[])
+            .map_err(|error| MachineError::io("making a file for a snapshot", error))?;
+        self.process.run("stop", &json!({}))?;
+        let taken = self
+            .process
+            .devices()
+            .and_then(|devices| Ok((devices, mapping.gather(&memory)?)));
+        let resumed = self.process.run("cont", &json!({}));
+        let (devices, written) = taken?;
+        resumed?;
+        // While the guest goes on.
+        difference::write(&self.ram, &memory, &written, &mut body.pages)?;
+        body.state
+            .write_all(&devices)
+            .and_then(|()| body.cut())
+            .map_err(|error| MachineError::io("writing a state", error))
+    }
+
+    fn into_template(mut self: Box<Self>) -> Result<Box<dyn Template>> {
+        self.process.run("stop", &json!({}))?;
+        let devices = self.process.devices()?;
+        self.process.kill()?;
+        let Self {
+            process,
+            ram,
+            disk,
+            memory_mib,
+            shared,
+            ..
+        } = *self;
+        // Its mapping is gone with it, so that the memory can be sealed.
+        drop(process);
+        let template = QemuTemplate::new(ram, devices, disk, memory_mib, shared)?;
+        Ok(Box::new(template))
+    }
+
+    fn stats(&mut self) -> Result<MachineStats> {
+        if let Some(ending) = self.process.wait_ending(Duration::ZERO)? {
+            return Err(failure(format!("the process has ended: {ending}")));
+        }
+        usage::stats(self.process.id())
+    }
+
+    fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
+    fn wait_ending(&mut self, timeout: Duration) -> Result<Option<Ending>> {
+        self.process.wait_ending(timeout)
+    }
+
+    fn kill(&mut self) -> Result<Ending> {
+        self.process.kill()
+    }
+}
