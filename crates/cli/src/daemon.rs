@@ -2,15 +2,19 @@
 
 use crate::args::Serve;
 use crate::cancel::Cancel;
-use crate::engine::Engine;
+use crate::engine::{self, Engine};
 use crate::failure::Failure;
 use crate::home;
+use crate::progress::Steps;
 use serde_json::Value;
 use std::io::{self, Write};
 use std::process::Command;
 use std::time::Duration;
 use ukernel_daemon::protocol::Request;
 use ukernel_daemon::{Client, DaemonError, Input, Place, Server};
+use ukernel_image::{Progress, Silent};
+use ukernel_sandbox::SandboxConfig;
+use ukernel_sandbox::guests::OpenTemplate;
 
 /// How long a daemon that a command started stays without sessions and requests.
 const IDLE_EXIT: Duration = Duration::from_secs(600);
@@ -58,6 +62,25 @@ fn connect() -> Result<Client, Failure> {
     Ok(Client::start(&place, &mut serve)?)
 }
 
+/// Has what the Linux guest needs there, where it is seen how that goes on: it takes minutes the first time.
+pub fn prepare_linux() -> Result<(), Failure> {
+    let config = crate::settings::sandbox(None, None)?;
+    drop(linux_template(&config, Box::new(Steps::new()))?()?);
+    Ok(())
+}
+
+/// How the template of Linux guests is opened.
+fn linux_template(
+    config: &SandboxConfig,
+    progress: Box<dyn Progress + Send>,
+) -> Result<OpenTemplate, Failure> {
+    let options = engine::options(config.backend_preference.clone())?;
+    let memory_mib = config.for_linux().machine_mib();
+    Ok(Box::new(move || {
+        ukernel_sandbox::engine::linux_template(&options, memory_mib, progress.as_ref())
+    }))
+}
+
 /// `ukernel serve`
 pub fn serve(args: &Serve) -> Result<u8, Failure> {
     let place = place()?;
@@ -74,7 +97,9 @@ pub fn serve(args: &Serve) -> Result<u8, Failure> {
     let config = crate::settings::sandbox(args.config.as_deref(), args.backend.as_deref())?;
     let engine = Engine::prefer(config.backend_preference.clone())?;
     let template = engine.template(config.machine_mib())?;
-    server.run(template, config, args.on_demand.then_some(IDLE_EXIT))?;
+    let linux = linux_template(&config, Box::new(Silent))?;
+    let idle_exit = args.on_demand.then_some(IDLE_EXIT);
+    server.run(template, linux, config, idle_exit)?;
     Ok(0)
 }
 

@@ -27,14 +27,9 @@ impl Engine {
 
     /// Opens the store and the first of these backends that is there.
     pub fn prefer(preference: Vec<BackendType>) -> Result<Self, Failure> {
-        let home = home::home()?;
-        let machines = Machines::open(&EngineOptions {
-            home: home.clone(),
-            source: home::source(),
-            probe: home::probe_config()?,
-            vm_process: vm_processes()?,
-            preference,
-        })?;
+        let options = options(preference)?;
+        let machines = Machines::open(&options)?;
+        let home = options.home;
         Ok(Self { machines, home })
     }
 
@@ -87,6 +82,17 @@ impl Engine {
             })?;
         Ok(path)
     }
+}
+
+/// What an engine is told about this environment.
+pub fn options(preference: Vec<BackendType>) -> Result<EngineOptions, Failure> {
+    Ok(EngineOptions {
+        home: home::home()?,
+        source: home::source(),
+        probe: home::probe_config()?,
+        vm_process: vm_processes()?,
+        preference,
+    })
 }
 
 /// How this program becomes a VM process.

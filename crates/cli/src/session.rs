@@ -6,7 +6,7 @@ mod unpack;
 
 use crate::args::{Execution, GuestArg, Json, Session};
 use crate::cancel::Cancel;
-use crate::daemon::{ask, converse};
+use crate::daemon::{ask, converse, prepare_linux};
 use crate::failure::{Failure, INTERRUPTED, WORKLOAD};
 use crate::run::print_json;
 use serde::de::DeserializeOwned;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use std::io::{self, Read, Write};
 use ukernel_daemon::protocol::Request;
 use ukernel_sandbox::session::{LostSession, MAX_FILE_BYTES, SessionInfo, SnapshotInfo};
-use ukernel_sandbox::{ExecutionResult, ExecutionStatus};
+use ukernel_sandbox::{ExecutionResult, ExecutionStatus, Guest};
 
 /// `ukernel session ...`
 pub fn session(command: &Session) -> Result<u8, Failure> {
@@ -187,9 +187,11 @@ fn label(info: &SessionInfo) -> String {
 }
 
 fn create(name: Option<&str>, guest: GuestArg, output: Json) -> Result<u8, Failure> {
-    guest.check()?;
-    let name = name.map(ToOwned::to_owned);
-    let value = ask(Request::Create { name })?;
+    let (name, guest) = (name.map(ToOwned::to_owned), guest.into());
+    if guest == Guest::Linux {
+        prepare_linux()?;
+    }
+    let value = ask(Request::Create { name, guest })?;
     let info: SessionInfo = parse(&value)?;
     say(output, &value, &label(&info))
 }

@@ -14,7 +14,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use ukernel_machine::MachineError;
-use ukernel_sandbox::SandboxError;
+use ukernel_sandbox::{Guest, SandboxError};
 
 /// Longest head, in bytes.
 pub const MAX_HEAD_BYTES: usize = 64 << 10;
@@ -30,6 +30,9 @@ pub enum Request {
     Create {
         /// Its name.
         name: Option<String>,
+        /// What runs inside.
+        #[serde(default)]
+        guest: Guest,
     },
     /// Lists sessions, the lost ones too.
     List,

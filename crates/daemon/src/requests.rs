@@ -99,9 +99,10 @@ async fn simple(
 ) -> Result<Value, SandboxError> {
     let find = |key: &str| sessions.find(owner, key);
     Ok(match request {
-        Request::Create { name } => {
+        Request::Create { name, guest } => {
             let name = name.map(|name| name.parse()).transpose()?;
-            let session = sessions.create(Create { name, owner }).await?;
+            let create = Create { name, owner, guest };
+            let session = sessions.create(create).await?;
             to_value(session.info())
         }
         Request::List => json!({ "sessions": sessions.list(owner), "lost": sessions.lost(owner) }),

@@ -18,6 +18,7 @@ use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 use ukernel_sandbox::SandboxConfig;
 use ukernel_sandbox::engine::StoredTemplate;
+use ukernel_sandbox::guests::{Guests, OpenTemplate};
 use ukernel_sandbox::session::{MAX_FILE_BYTES, SessionManager};
 use ukernel_sandbox::vm::VmManager;
 
@@ -58,6 +59,7 @@ impl Server {
     pub fn run(
         self,
         template: StoredTemplate,
+        linux: OpenTemplate,
         config: SandboxConfig,
         idle_exit: Option<Duration>,
     ) -> Result<()> {
@@ -68,8 +70,9 @@ impl Server {
             .map_err(DaemonError::Start)?;
         let entered = runtime.enter();
         let vms = VmManager::start(template, &config)?;
+        let guests = Guests::from(vms).with_linux(linux, &config);
+        let sessions = SessionManager::open(self.place.sessions(), guests, config)?;
         drop(entered);
-        let sessions = SessionManager::open(self.place.sessions(), vms, config)?;
         let served = runtime.block_on(listen(&self.place, sessions, idle_exit));
         // Only now may another daemon take the sessions.
         drop(self.lock);

@@ -58,6 +58,7 @@ impl From<BackendKind> for BackendType {
         match kind {
             BackendKind::Kvm => Self::Kvm,
             BackendKind::Firecracker => Self::Firecracker,
+            BackendKind::Qemu => Self::Qemu,
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::backends::{BackendType, first_available};
 use crate::{Result, SandboxError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use ukernel_abi::message::{Exec, Outcome};
+use ukernel_abi::message::{Exec, Mode, Outcome};
 use ukernel_image::store::Key;
 use ukernel_image::{Images, Progress, adapter};
 use ukernel_machine::firecracker::Firecracker;
@@ -12,6 +12,7 @@ use ukernel_machine::guest::follow::out_of_reach;
 use ukernel_machine::guest::{BlockingGuest, Until};
 use ukernel_machine::kvm::Kvm;
 use ukernel_machine::probe::ProbeConfig;
+use ukernel_machine::qemu::{Qemu, best_accelerator};
 use ukernel_machine::{Backend, BackendKind, Limits, Machine, MachineError, MachineSpec, Template};
 use ukernel_vmm::LauncherOptions;
 
@@ -79,6 +80,7 @@ impl Engine {
         self.images.announce(progress);
         Ok(MachineSpec {
             kernel: self.images.kernel(progress)?.path,
+            initrd: None,
             image: self.images.image(progress)?.path,
             memory_mib,
             limits: Limits::NONE,
@@ -93,15 +95,7 @@ impl Engine {
         self.images.announce(progress);
         let kernel = self.images.kernel(progress)?;
         let image = self.images.image(progress)?;
-        let key = Key::of([
-            kernel.key.bytes(),
-            image.key.bytes(),
-            &memory_mib.to_le_bytes(),
-            host_identity().as_bytes(),
-            self.backend.kind().name().as_bytes(),
-            &self.backend.state_format(),
-            env!("CARGO_PKG_VERSION").as_bytes(),
-        ]);
+        let key = template_key(self.backend.as_ref(), memory_mib, &[kernel.key, image.key]);
         let kind = format!("template-{}", self.backend.kind().name());
         let folder = self
             .images
@@ -130,16 +124,81 @@ impl Engine {
         memory_mib: u32,
         progress: &dyn Progress,
     ) -> Result<Box<dyn Template>> {
-        let mut machine = self.backend.boot(&self.spec(memory_mib, progress)?)?;
-        if let Err(error) = exercise(machine.as_mut(), &adapter().warm_up) {
-            return Err(SandboxError::Template {
-                reason: last_words(machine.as_mut(), &error),
-            });
-        }
-        let mut template = machine.into_template()?;
-        template.train(&mut |machine| exercise(machine, &adapter().trial))?;
+        let spec = self.spec(memory_mib, progress)?;
+        let run = |source: &String| Exec::program("<template>", source.as_bytes());
+        let mut template = warm_template(self.backend.as_ref(), &spec, run(&adapter().warm_up))?;
+        template.train(&mut |machine| exercise(machine, run(&adapter().trial)))?;
         Ok(template)
     }
+}
+
+/// The stored template of Linux guests of this size, which is made first if it is not there.
+///
+/// # Errors
+/// [`SandboxError::Image`], [`SandboxError::Machine`] without QEMU, [`SandboxError::Template`].
+pub fn linux_template(
+    options: &EngineOptions,
+    memory_mib: u32,
+    progress: &dyn Progress,
+) -> Result<StoredTemplate> {
+    /// What agents import first. Once here is seconds less in every session.
+    const WARM_UP: &str = "import numpy, pandas";
+    let backend = open_backend(BackendKind::Qemu, options)?;
+    let images = Images::new(options.home.clone(), options.source.clone());
+    let image = images.linux(progress)?;
+    let key = template_key(backend.as_ref(), memory_mib, &[image.key]);
+    let spec = MachineSpec {
+        kernel: image.kernel,
+        image: image.root.clone(),
+        initrd: Some(image.initrd),
+        memory_mib,
+        limits: Limits::NONE,
+    };
+    let store = images.store();
+    let folder = store.get_or_build("template-linux", key, progress, |folder| {
+        progress.step("starting Linux once and keeping the VM as a template, in about a minute");
+        let exec = Exec {
+            mode: Mode::Prompt,
+            ..Exec::program("<template>", WARM_UP)
+        };
+        let template = warm_template(backend.as_ref(), &spec, exec)?;
+        template.save(folder).map_err(SandboxError::from)
+    })?;
+    Ok(StoredTemplate {
+        template: backend.open_template(&folder, &image.root)?,
+        backend: backend.kind(),
+        key,
+    })
+}
+
+/// Names a template by all that its memory and its processor's state depend on.
+fn template_key(backend: &dyn Backend, memory_mib: u32, images: &[Key]) -> Key {
+    let images = images.iter().map(Key::bytes);
+    let size = memory_mib.to_le_bytes();
+    let (host, format) = (host_identity(), backend.state_format());
+    let surroundings = [
+        &size[..],
+        host.as_bytes(),
+        backend.kind().name().as_bytes(),
+        &format,
+        env!("CARGO_PKG_VERSION").as_bytes(),
+    ];
+    Key::of(images.chain(surroundings))
+}
+
+/// Boots a machine, has it do something, and makes it a template.
+fn warm_template(
+    backend: &dyn Backend,
+    spec: &MachineSpec,
+    warm_up: Exec,
+) -> Result<Box<dyn Template>> {
+    let mut machine = backend.boot(spec)?;
+    if let Err(error) = exercise(machine.as_mut(), warm_up) {
+        return Err(SandboxError::Template {
+            reason: last_words(machine.as_mut(), &error),
+        });
+    }
+    Ok(machine.into_template()?)
 }
 
 /// Ends a machine that failed and says why, with the end of its serial log.
@@ -166,11 +225,10 @@ pub(crate) fn last_words(machine: &mut dyn Machine, error: &MachineError) -> Str
 
 /// Runs a short program in a machine. On a thread of its own, because a guest brings a runtime,
 /// which cannot be entered within another.
-fn exercise(machine: &mut dyn Machine, source: &str) -> Result<(), MachineError> {
+fn exercise(machine: &mut dyn Machine, exec: Exec) -> Result<(), MachineError> {
     let channel = machine.connect()?;
     let run = || {
         let mut guest = BlockingGuest::greet(channel)?;
-        let exec = Exec::program("<template>", source);
         guest.exec(exec, &Until::default(), &out_of_reach(), &mut |_, _| Ok(()))
     };
     let ended = std::thread::scope(|scope| scope.spawn(run).join());
@@ -186,11 +244,22 @@ fn exercise(machine: &mut dyn Machine, source: &str) -> Result<(), MachineError>
 fn open_backend(kind: BackendKind, options: &EngineOptions) -> Result<Box<dyn Backend>> {
     Ok(match kind {
         BackendKind::Kvm => Box::new(Kvm::new(options.vm_process.clone())?),
+        BackendKind::Qemu => open_qemu(&options.probe)?,
         BackendKind::Firecracker => {
             let program = options.probe.find_firecracker().unwrap_or_default();
             Box::new(Firecracker::new(program, options.home.join("run"))?)
         }
     })
+}
+
+fn open_qemu(probe: &ProbeConfig) -> Result<Box<dyn Backend>> {
+    let program = probe.find_qemu().ok_or(MachineError::Unavailable {
+        backend: BackendKind::Qemu.name(),
+        cause:
+            "no `qemu-system-x86_64` on PATH; install it, on Debian: apt install qemu-system-x86"
+                .to_owned(),
+    })?;
+    Ok(Box::new(Qemu::new(program, best_accelerator())?))
 }
 
 /// What a template's processor state depends on, beside the backend.

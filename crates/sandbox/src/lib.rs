@@ -24,6 +24,7 @@ pub mod engine;
 pub mod environment;
 pub mod environments;
 mod error;
+pub mod guests;
 pub mod name;
 pub mod session;
 pub mod vm;
@@ -35,4 +36,5 @@ pub use environment::{
 };
 pub use environments::{Environment, Environments};
 pub use error::{Result, SandboxError, Standing};
+pub use guests::Guest;
 pub use name::{SessionId, SessionName, SnapshotId, SnapshotName};

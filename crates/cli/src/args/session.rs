@@ -4,6 +4,7 @@ use super::seconds;
 use crate::failure::Failure;
 use clap::{Subcommand, ValueEnum};
 use std::path::PathBuf;
+use ukernel_sandbox::Guest;
 
 /// `ukernel session`
 #[derive(Debug, Subcommand)]
@@ -209,6 +210,15 @@ fn variable(text: &str) -> Result<(String, String), String> {
     }
 }
 
+impl From<GuestArg> for Guest {
+    fn from(guest: GuestArg) -> Self {
+        match guest {
+            GuestArg::Ukernel => Self::Ukernel,
+            GuestArg::Linux => Self::Linux,
+        }
+    }
+}
+
 /// A guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum GuestArg {
@@ -219,13 +229,13 @@ pub enum GuestArg {
 }
 
 impl GuestArg {
-    /// Refuses a guest that there is not.
+    /// Refuses a guest where only the µkernel has what is needed.
     pub fn check(self) -> Result<(), Failure> {
         match self {
             Self::Ukernel => Ok(()),
             Self::Linux => Err(Failure::host(
-                "the Linux guest is not part of this release",
-                "leave --guest out",
+                "the Linux guest has sessions only in this release: its programs cannot ask the host yet",
+                "leave --guest out, or use `ukernel session create --guest linux`",
             )),
         }
     }

@@ -103,8 +103,8 @@ async fn full(manager: &SessionManager) -> usize {
 async fn create(manager: &SessionManager) -> Result<Session, SandboxError> {
     manager
         .create(Create {
-            name: None,
             owner: 0,
+            ..Create::default()
         })
         .await
 }

@@ -221,8 +221,8 @@ async fn child(
 ) -> Result<Value, RlmError> {
     let run = &parent.run;
     let create = Create {
-        name: None,
         owner: run.owner,
+        ..Create::default()
     };
     let session = run
         .environments

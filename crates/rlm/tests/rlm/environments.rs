@@ -67,6 +67,7 @@ impl Environment for Parrot {
 
     fn info(&self) -> SessionInfo {
         SessionInfo {
+            guest: ukernel_sandbox::Guest::Ukernel,
             id: self.id,
             name: None,
             is_running: false,

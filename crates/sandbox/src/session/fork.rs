@@ -31,7 +31,7 @@ impl SessionManager {
                 limit: MAX_FORKS as u64,
             });
         }
-        let owner = session.inner.owner;
+        let (owner, guest) = (session.inner.owner, session.inner.guest);
         let reserved = self.reserve(owner, names, count)?;
         let root = self.inner.root.clone();
         // While the session stands still: its next checkpoint would replace the files.
@@ -52,7 +52,9 @@ impl SessionManager {
             let manager = self.clone();
             let name = reserved.names.get(at).cloned();
             let token = parent.map(CancellationToken::child_token);
-            making.spawn_blocking(move || manager.make(owner, name, Some((id, origin)), token));
+            making.spawn_blocking(move || {
+                manager.make(owner, name, guest, Some((id, origin)), token)
+            });
         }
         let mut copies = Vec::new();
         let mut failure = None;

@@ -1,6 +1,6 @@
 //! What callers are told about sessions and snapshots.
 
-use crate::{SessionId, SessionName, SnapshotId, SnapshotName};
+use crate::{Guest, SessionId, SessionName, SnapshotId, SnapshotName};
 use serde::{Deserialize, Serialize};
 
 /// A session, for lists.
@@ -10,6 +10,9 @@ pub struct SessionInfo {
     pub id: SessionId,
     /// Its name, if it has one.
     pub name: Option<SessionName>,
+    /// What runs inside.
+    #[serde(default)]
+    pub guest: Guest,
     /// Whether something runs now.
     pub is_running: bool,
     /// Commands that were run.

@@ -4,7 +4,8 @@ use super::record::{Checkpoint, Record, VERSION, now_ms};
 use super::recovery::{self, EXPIRED};
 use super::state::State;
 use super::{LostSession, Session, SessionInfo, blocking, stored};
-use crate::vm::{PoolMetrics, VmManager};
+use crate::guests::{Guest, Guests};
+use crate::vm::PoolMetrics;
 use crate::{Result, SandboxConfig, SandboxError, SessionId, SessionName};
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -24,6 +25,8 @@ pub struct Create {
     pub name: Option<SessionName>,
     /// User it belongs to.
     pub owner: u32,
+    /// What runs inside.
+    pub guest: Guest,
 }
 
 /// Makes, finds, keeps and ends sessions.
@@ -34,7 +37,7 @@ pub struct SessionManager {
 
 pub(super) struct Inner {
     pub(super) root: PathBuf,
-    vms: Arc<VmManager>,
+    guests: Guests,
     pub(super) config: Arc<SandboxConfig>,
     pub(super) token: CancellationToken,
     table: Mutex<Table>,
@@ -55,7 +58,7 @@ impl SessionManager {
     ///
     /// # Errors
     /// [`SandboxError::Config`], [`SandboxError::Io`].
-    pub fn open(root: PathBuf, vms: Arc<VmManager>, config: SandboxConfig) -> Result<Self> {
+    pub fn open(root: PathBuf, guests: impl Into<Guests>, config: SandboxConfig) -> Result<Self> {
         if let Some(problem) = config.problem() {
             return Err(SandboxError::Config(problem));
         }
@@ -70,7 +73,7 @@ impl SessionManager {
         let manager = Self {
             inner: Arc::new(Inner {
                 root,
-                vms,
+                guests: guests.into(),
                 config: Arc::new(config),
                 token: CancellationToken::new(),
                 table: Mutex::new(Table::default()),
@@ -84,7 +87,7 @@ impl SessionManager {
 
     fn recover(&self, folder: &std::path::Path) {
         let inner = &self.inner;
-        match recovery::recover(folder, &inner.vms, &inner.config) {
+        match recovery::recover(folder, &inner.guests, &inner.config) {
             Ok(recovered) => {
                 let token = inner.token.child_token();
                 let session = Session::new(
@@ -123,7 +126,7 @@ impl SessionManager {
         let manager = self.clone();
         let owner = create.owner;
         blocking(move || {
-            let session = manager.make(owner, name, None, None)?;
+            let session = manager.make(owner, name, create.guest, None, None)?;
             drop(reserved);
             Ok(session)
         })
@@ -135,10 +138,12 @@ impl SessionManager {
         &self,
         owner: u32,
         name: Option<SessionName>,
+        guest: Guest,
         copy: Option<(SessionId, Option<Checkpoint>)>,
         token: Option<CancellationToken>,
     ) -> Result<Session> {
         let inner = &self.inner;
+        let vms = inner.guests.vms(guest)?;
         let (id, checkpoint) = copy.unwrap_or_else(|| (SessionId::random(), None));
         let folder = inner.root.join(id.to_string());
         let now = now_ms();
@@ -147,7 +152,8 @@ impl SessionManager {
             id,
             name,
             owner,
-            template: inner.vms.template_key().to_owned(),
+            guest,
+            template: vms.template_key().to_owned(),
             created_ms: now,
             expires_ms: now.saturating_add(inner.config.session_timeout_ms),
             extensions: 0,
@@ -160,12 +166,7 @@ impl SessionManager {
             file::make_folder(&folder)
                 .map_err(|error| SandboxError::io(format!("making {}", folder.display()), error))?;
             record.save(&folder)?;
-            let mut state = State::new(
-                folder.clone(),
-                record,
-                Arc::clone(&inner.vms),
-                Arc::clone(&inner.config),
-            )?;
+            let mut state = State::new(folder.clone(), record, vms, Arc::clone(&inner.config))?;
             state.warm()?;
             let token = token.unwrap_or_else(|| inner.token.child_token());
             Ok(Session::new(
@@ -289,13 +290,13 @@ impl SessionManager {
     /// What the pool has done.
     #[must_use]
     pub fn pool_metrics(&self) -> PoolMetrics {
-        self.inner.vms.metrics()
+        self.inner.guests.ukernel().metrics()
     }
 
     /// Processes of the ready VMs.
     #[must_use]
     pub fn ready_processes(&self) -> Vec<u32> {
-        self.inner.vms.ready_processes()
+        self.inner.guests.ukernel().ready_processes()
     }
 
     /// The configuration.
@@ -320,8 +321,8 @@ impl SessionManager {
         // What could not be written down is found, and said, at the next start.
         while cooling.join_next().await.is_some() {}
         self.inner.token.cancel();
-        let vms = Arc::clone(&self.inner.vms);
+        let inner = Arc::clone(&self.inner);
         // A panic there has been reported.
-        let _ = tokio::task::spawn_blocking(move || vms.stop()).await;
+        let _ = tokio::task::spawn_blocking(move || inner.guests.stop()).await;
     }
 }

@@ -23,7 +23,7 @@ pub use files::MAX_FILE_BYTES;
 pub use info::{LostSession, SessionInfo, SnapshotInfo};
 pub use manager::{Create, SessionManager};
 
-use crate::{Result, SandboxConfig, SandboxError, SessionId, SessionName};
+use crate::{Guest, Result, SandboxConfig, SandboxError, SessionId, SessionName};
 use state::State;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -41,6 +41,7 @@ struct Inner {
     id: SessionId,
     name: Option<SessionName>,
     owner: u32,
+    guest: Guest,
     config: Arc<SandboxConfig>,
     keeps_checkpoints: AtomicBool,
     state: Arc<tokio::sync::Mutex<State>>,
@@ -98,6 +99,7 @@ impl Session {
                 id: state.record.id,
                 name: state.record.name.clone(),
                 owner: state.record.owner,
+                guest: state.record.guest,
                 config: Arc::clone(&state.config),
                 keeps_checkpoints: AtomicBool::new(state.keeps_checkpoints),
                 state: Arc::new(tokio::sync::Mutex::new(state)),
@@ -120,6 +122,7 @@ impl Session {
         SessionInfo {
             id: self.id(),
             name: self.name().cloned(),
+            guest: self.inner.guest,
             is_running: self.is_running(),
             commands: seen.commands,
             snapshots: seen.snapshots,

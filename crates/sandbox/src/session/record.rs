@@ -7,7 +7,7 @@
 //!                 snapshots/<id>/       named states
 //! ```
 
-use crate::{Result, SandboxError, SessionId, SessionName, SnapshotId, SnapshotName};
+use crate::{Guest, Result, SandboxError, SessionId, SessionName, SnapshotId, SnapshotName};
 use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::path::Path;
@@ -28,6 +28,9 @@ pub(super) struct Record {
     pub(super) name: Option<SessionName>,
     /// User it belongs to.
     pub(super) owner: u32,
+    /// What runs inside. Records of before there was a choice do not say.
+    #[serde(default)]
+    pub(super) guest: Guest,
     /// What its states are differences from.
     pub(super) template: String,
     pub(super) created_ms: u64,

@@ -4,7 +4,7 @@ use super::journal;
 use super::record::{Record, now_ms};
 use super::state::State;
 use super::{LostSession, stored};
-use crate::vm::VmManager;
+use crate::guests::Guests;
 use crate::{Result, SandboxConfig, SandboxError};
 use std::fs;
 use std::path::Path;
@@ -23,7 +23,7 @@ pub(super) struct Recovered {
 /// Reads the folder of a session.
 pub(super) fn recover(
     folder: &Path,
-    vms: &Arc<VmManager>,
+    guests: &Guests,
     config: &Arc<SandboxConfig>,
 ) -> Result<Recovered, LostSession> {
     let id = folder.file_name().unwrap_or_default().to_string_lossy();
@@ -41,6 +41,10 @@ pub(super) fn recover(
     if record.id.to_string() != id {
         return refuse(&record, "its record is another session's".to_owned());
     }
+    let vms = match guests.vms(record.guest) {
+        Ok(vms) => vms,
+        Err(error) => return refuse(&record, error.to_string()),
+    };
     if record.template != vms.template_key() {
         return refuse(
             &record,
@@ -74,12 +78,7 @@ pub(super) fn recover(
     record.commands = record.commands.max(past.ended).max(unfinished);
     let recovered = || -> Result<State> {
         sweep(folder, &record)?;
-        State::new(
-            folder.to_owned(),
-            record.clone(),
-            Arc::clone(vms),
-            Arc::clone(config),
-        )
+        State::new(folder.to_owned(), record.clone(), vms, Arc::clone(config))
     };
     match recovered() {
         Ok(state) => Ok(Recovered {

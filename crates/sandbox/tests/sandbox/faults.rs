@@ -274,7 +274,10 @@ fn full_disk(ground: &Ground) {
         assert_eq!(value(&lab, "x, 'y' in globals()").await, "(1, False)");
         let owner = OWNER;
         manager
-            .create(Create { name: None, owner })
+            .create(Create {
+                owner,
+                ..Create::default()
+            })
             .await
             .expect("a session");
         manager.stop().await;

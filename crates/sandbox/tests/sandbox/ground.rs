@@ -129,6 +129,7 @@ pub async fn create(manager: &SessionManager, name: &str) -> Session {
         .create(Create {
             name: Some(name.parse().expect("a name")),
             owner: OWNER,
+            ..Create::default()
         })
         .await
         .expect("a session")

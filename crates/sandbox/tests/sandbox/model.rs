@@ -109,7 +109,10 @@ fn check(ground: &Ground, steps: &[(usize, Step)]) {
 async fn begin(manager: &SessionManager) -> Session {
     let owner = OWNER;
     let session = manager
-        .create(Create { name: None, owner })
+        .create(Create {
+            owner,
+            ..Create::default()
+        })
         .await
         .expect("a session");
     run(&session, "number = 0; open('/tmp/file', 'wb').close()").await;

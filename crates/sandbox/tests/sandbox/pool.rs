@@ -121,7 +121,12 @@ fn waiting(ground: &Ground) {
             let manager = manager.clone();
             creating.spawn(async move {
                 let owner = OWNER;
-                manager.create(Create { name: None, owner }).await
+                manager
+                    .create(Create {
+                        owner,
+                        ..Create::default()
+                    })
+                    .await
             });
         }
         let (mut made, mut refused) = (0, 0);

@@ -89,6 +89,7 @@ fn names(ground: &Ground) {
             manager.create(Create {
                 name: Some("lab".parse().expect("a name")),
                 owner,
+                ..Create::default()
             })
         };
         assert!(matches!(
