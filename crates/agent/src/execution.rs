@@ -8,17 +8,18 @@ use crate::streams::{self, Ours};
 use crate::{launch, overlay};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd};
 use rustix::process::{Pid, Signal as Kill, kill_process_group};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fs::File;
-use std::io::{Result, Write};
+use std::io::Write;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use ukernel_abi::message::{
-    GuestMessage, INPUT_WINDOW_BYTES, MAX_CHUNK_BYTES, OUTPUT_WINDOW_BYTES, Outcome, Signal,
-    SpilledOutput, Stream,
+    GuestMessage, INPUT_WINDOW_BYTES, MAX_CALL_NAME_BYTES, MAX_CHUNK_BYTES, OUTPUT_WINDOW_BYTES,
+    Outcome, SessionToken, Signal, SpilledOutput, Stream,
 };
+use ukernel_abi::parts::cut;
 
 /// Bytes read from a program at once.
 const READ_BYTES: usize = 64 << 10;
@@ -30,6 +31,8 @@ const SPILLED: &str = "/tmp/.ukernel-output";
 /// What others may do with an execution.
 pub struct Running {
     id: u32,
+    /// What its calls show.
+    token: Option<SessionToken>,
     shared: Mutex<Shared>,
     /// Told when `shared` has changed.
     wake: OwnedFd,
@@ -37,8 +40,45 @@ pub struct Running {
     is_abandoned: AtomicBool,
 }
 
+/// What an interpreter has come to.
+pub enum Step {
+    /// Nothing that can be told yet.
+    Goes,
+    /// It has ended.
+    Ended(Outcome),
+    /// It asks the host and waits.
+    Calls {
+        /// What for.
+        name: String,
+        /// Its own number of the call.
+        serial: u64,
+        payload: Vec<u8>,
+    },
+}
+
+/// What carries an execution out.
+pub trait Interpreter {
+    /// Looks what has become of it; it has something to say, or has ended.
+    fn step(&mut self) -> Step;
+
+    /// Hands it the answer to a call.
+    fn answer(&mut self, _serial: u64, _is_result: bool, _payload: &[u8]) {}
+}
+
+/// One that makes no calls.
+impl<F: FnMut() -> Option<Outcome>> Interpreter for F {
+    fn step(&mut self) -> Step {
+        self().map_or(Step::Goes, Step::Ended)
+    }
+}
+
+/// The answer to a call: whether it is a result, and its bytes.
+type Answer = (bool, Vec<u8>);
+
 #[derive(Default)]
 struct Shared {
+    /// Answers that have come, by call.
+    answers: Vec<(u32, Answer)>,
     /// Bytes that may still be sent.
     room: u64,
     input: VecDeque<u8>,
@@ -51,13 +91,14 @@ struct Shared {
 }
 
 impl Running {
-    pub fn new(id: u32) -> Result<Arc<Self>> {
+    pub fn new(id: u32, token: Option<SessionToken>) -> std::io::Result<Arc<Self>> {
         let shared = Shared {
             room: OUTPUT_WINDOW_BYTES,
             ..Shared::default()
         };
         Ok(Arc::new(Self {
             id,
+            token,
             shared: Mutex::new(shared),
             wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             is_abandoned: AtomicBool::new(false),
@@ -93,6 +134,12 @@ impl Running {
         true
     }
 
+    /// A call has its answer.
+    pub fn answer(&self, call: u32, is_result: bool, payload: Vec<u8>) {
+        self.shared().answers.push((call, (is_result, payload)));
+        self.wake();
+    }
+
     /// There is no more input.
     pub fn end_input(&self) {
         self.shared().input_ended = true;
@@ -107,6 +154,29 @@ impl Running {
             Some(group) => send(group, signal),
             None => shared.pending = Some(signal),
         }
+    }
+
+    /// Asks the host for something.
+    fn call(&self, port: &Port, call: u32, name: String, payload: &[u8]) -> Result<(), &str> {
+        let token = self.token.ok_or("nobody answers calls of this execution")?;
+        if name.len() > MAX_CALL_NAME_BYTES {
+            return Err("the name of the call is too long");
+        }
+        let (first, rest) = cut(payload);
+        let id = self.id;
+        port.send(&GuestMessage::Call {
+            id,
+            call,
+            token,
+            name,
+            length: payload.len() as u64,
+            bytes: first.to_vec(),
+        });
+        for part in rest {
+            let bytes = part.to_vec();
+            port.send(&GuestMessage::CallPart { id, call, bytes });
+        }
+        Ok(())
     }
 
     /// It runs now, and signals go there. Whether one came before.
@@ -234,7 +304,7 @@ pub fn follow(
     ours: Ours,
     inline: u64,
     endings: &[BorrowedFd<'_>],
-    mut ended: impl FnMut() -> Option<Outcome>,
+    mut interpreter: impl Interpreter,
 ) {
     let Ours {
         mut input,
@@ -242,6 +312,8 @@ pub fn follow(
     } = ours;
     let mut kept = [Stream::Stdout, Stream::Stderr].map(|stream| Output::new(stream, inline));
     let mut granted = 0;
+    // Calls that wait, with the interpreter's numbers of them.
+    let (mut last_call, mut calls) = (0, HashMap::new());
     let mut outcome = None;
     loop {
         overlay::grow();
@@ -278,7 +350,27 @@ pub fn follow(
         let _ = rustix::io::read(&running.wake, &mut [0_u8; 8]);
         // What it wrote before its end is in the pipes when the end is seen.
         if outcome.is_none() && endings.iter().any(is_readable) {
-            outcome = ended();
+            match interpreter.step() {
+                Step::Goes => {}
+                Step::Ended(how) => outcome = Some(how),
+                Step::Calls {
+                    name,
+                    serial,
+                    payload,
+                } => match running.call(port, last_call + 1, name, &payload) {
+                    Ok(()) => {
+                        last_call += 1;
+                        calls.insert(last_call, serial);
+                    }
+                    Err(reason) => interpreter.answer(serial, false, reason.as_bytes()),
+                },
+            }
+        }
+        let answers = std::mem::take(&mut running.shared().answers);
+        for (call, (is_result, payload)) in answers {
+            if let Some(serial) = calls.remove(&call) {
+                interpreter.answer(serial, is_result, &payload);
+            }
         }
         if let Some(fd) = &input {
             match feed(running, fd, &mut granted) {

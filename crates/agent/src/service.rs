@@ -11,7 +11,8 @@ use std::io::{Error, Result};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ukernel_abi::frame::Decoder;
 use ukernel_abi::message::{
-    Exec, GuestMessage, HostMessage, MAX_SOURCE_BYTES, Mode, Outcome, PROTOCOL_VERSION, Refusal,
+    Exec, GuestMessage, HostMessage, MAX_CALL_BYTES, MAX_SOURCE_BYTES, Mode, Outcome,
+    PROTOCOL_VERSION, Refusal,
 };
 use ukernel_abi::parts::Assembly;
 
@@ -36,6 +37,8 @@ struct Conversation {
     decoder: Decoder<HostMessage>,
     /// Executions whose sources are not whole.
     begun: HashMap<u32, (Exec, Assembly)>,
+    /// Answers that are not whole, by execution and call.
+    answers: HashMap<(u32, u32), (bool, Assembly)>,
     /// Who this VM is.
     instance: Option<[u8; 16]>,
 }
@@ -114,6 +117,7 @@ impl Agent {
             HostMessage::Hello { .. } => {
                 self.abandon();
                 conversation.begun.clear();
+                conversation.answers.clear();
                 self.port.send(&GuestMessage::Hello {
                     version: PROTOCOL_VERSION,
                     guest: concat!("ukernel-agent/", env!("CARGO_PKG_VERSION"), " linux")
@@ -175,15 +179,49 @@ impl Agent {
                     is_supported: true,
                 });
             }),
-            // No execution has a terminal, and none makes calls.
-            HostMessage::Resize { .. }
-            | HostMessage::Answer { .. }
-            | HostMessage::AnswerPart { .. } => {}
+            // No execution has a terminal.
+            HostMessage::Resize { .. } => {}
+            HostMessage::Answer {
+                id,
+                call,
+                is_result,
+                length,
+                bytes,
+            } => match Assembly::begin(length, bytes, MAX_CALL_BYTES) {
+                Ok(answer) => self.answer_if_whole(id, call, is_result, answer, conversation),
+                Err(error) => self.refuse(error),
+            },
+            HostMessage::AnswerPart { id, call, bytes } => {
+                let Some((is_result, mut answer)) = conversation.answers.remove(&(id, call)) else {
+                    return self.refuse("a part of nothing");
+                };
+                match answer.push(&bytes) {
+                    Ok(()) => self.answer_if_whole(id, call, is_result, answer, conversation),
+                    Err(error) => self.refuse(error),
+                }
+            }
             HostMessage::File { request, op } => {
                 let result = files::carry_out(op);
                 self.port.send(&GuestMessage::File { request, result });
             }
             HostMessage::Ping { nonce } => self.port.send(&GuestMessage::Pong { nonce }),
+        }
+    }
+
+    fn answer_if_whole(
+        &self,
+        id: u32,
+        call: u32,
+        is_result: bool,
+        answer: Assembly,
+        conversation: &mut Conversation,
+    ) {
+        if answer.is_whole() {
+            self.with(id, |running| {
+                running.answer(call, is_result, answer.into_bytes())
+            });
+        } else {
+            conversation.answers.insert((id, call), (is_result, answer));
         }
     }
 
@@ -213,7 +251,7 @@ impl Agent {
         if table.len() >= CAPACITY as usize || table.contains_key(&id) {
             return Err(Refusal::Busy);
         }
-        let running = Running::new(id).map_err(|_| Refusal::Busy)?;
+        let running = Running::new(id, exec.token).map_err(|_| Refusal::Busy)?;
         let agent = Arc::clone(self);
         let own = Arc::clone(&running);
         let thread = std::thread::Builder::new().stack_size(STACK_BYTES);

@@ -11,11 +11,12 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use ukernel_abi::message::MAX_CALL_BYTES;
 
 /// The interpreter's end of the control socket.
 pub const CONTROL_FD: i32 = 9;
-/// Longest reply of an interpreter: user code could write there, too.
-const MAX_REPLY_BYTES: usize = 16 << 20;
+/// Longest header of a message of an interpreter: user code could write there, too.
+const MAX_HEADER_BYTES: usize = 1 << 20;
 
 /// A running interpreter.
 pub struct Worker {
@@ -53,39 +54,45 @@ impl Worker {
         })
     }
 
-    /// Sends a request with files beside it.
-    pub fn send(&mut self, request: &[u8], files: &[OwnedFd]) -> Result<()> {
-        let length = u32::try_from(request.len()).map_err(Error::other)?;
+    /// Sends a message: a header, bytes, and files beside it.
+    pub fn send(&mut self, header: &[u8], payload: &[u8], files: &[OwnedFd]) -> Result<()> {
+        let length = |bytes: &[u8]| u32::try_from(bytes.len()).map_err(Error::other);
+        let mut lengths = [0; 8];
+        lengths[..4].copy_from_slice(&length(header)?.to_le_bytes());
+        lengths[4..].copy_from_slice(&length(payload)?.to_le_bytes());
         let files: Vec<_> = files.iter().map(AsFd::as_fd).collect();
         let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         if !files.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(&files)) {
             return Err(Error::other("too many files"));
         }
-        let header = length.to_le_bytes();
-        let sent = sendmsg(
-            &self.control,
-            &[IoSlice::new(&header)],
-            &mut ancillary,
-            SendFlags::NOSIGNAL,
-        )?;
-        if sent != header.len() {
-            return Err(Error::other("a request was cut"));
+        let parts = [IoSlice::new(&lengths)];
+        let sent = sendmsg(&self.control, &parts, &mut ancillary, SendFlags::NOSIGNAL)?;
+        if sent != lengths.len() {
+            return Err(Error::other("a message was cut"));
         }
-        self.control.write_all(request)
+        self.control.write_all(header)?;
+        self.control.write_all(payload)
     }
 
-    /// Reads a reply.
-    pub fn receive(&mut self) -> Result<Vec<u8>> {
-        let mut length = [0; 4];
-        self.control.read_exact(&mut length)?;
-        let length = usize::try_from(u32::from_le_bytes(length)).map_err(Error::other)?;
-        if length > MAX_REPLY_BYTES {
+    /// Reads a message: its header and its bytes.
+    pub fn receive(&mut self) -> Result<(Vec<u8>, Vec<u8>)> {
+        let mut lengths = [0; 8];
+        self.control.read_exact(&mut lengths)?;
+        let [a, b, c, d, e, f, g, h] = lengths;
+        let header = self.read(u32::from_le_bytes([a, b, c, d]), MAX_HEADER_BYTES)?;
+        let payload = self.read(u32::from_le_bytes([e, f, g, h]), MAX_CALL_BYTES)?;
+        Ok((header, payload))
+    }
+
+    fn read(&mut self, length: u32, most: usize) -> Result<Vec<u8>> {
+        let length = usize::try_from(length).map_err(Error::other)?;
+        if length > most {
             return Err(Error::other("the interpreter answers nonsense"));
         }
-        let mut reply = vec![0; length];
-        self.control.read_exact(&mut reply)?;
-        Ok(reply)
+        let mut bytes = vec![0; length];
+        self.control.read_exact(&mut bytes)?;
+        Ok(bytes)
     }
 }
 

@@ -11,7 +11,7 @@ pub(crate) const KERNEL: [&str; 3] = ["crates/kernel", "crates/kernel-core", "cr
 pub(crate) const COMPONENT: [&str; 2] = ["adapters/python", "crates/abi/wit"];
 
 /// What the Linux guest's first process is made from.
-pub(crate) const AGENT: [&str; 2] = ["crates/agent", "crates/abi"];
+pub(crate) const AGENT: [&str; 3] = ["crates/agent", "crates/abi", "adapters/python/src"];
 
 /// Folders that hold what builds make, not what they are made from.
 const NOT_SOURCES: [&str; 4] = ["target", "tests", "__pycache__", ".git"];

@@ -9,7 +9,7 @@ use ukernel_machine::guest::follow::out_of_reach;
 use ukernel_machine::guest::{BlockingGuest, Ended, Event, Events, Guest, Until, feed, follow};
 use ukernel_machine::qemu::{Qemu, best_accelerator};
 use ukernel_machine::saved::Body;
-use ukernel_machine::{Backend, Limits, Machine, MachineSpec, Template};
+use ukernel_machine::{Backend, Limits, Machine, MachineError, MachineSpec, Template};
 
 struct Steps;
 
@@ -421,5 +421,85 @@ fn long_output_goes_to_a_file_whole() {
         let content = guest.read_file(&spilled.path, 1 << 20).expect("the file");
         assert_eq!(content.len() as u64, spilled.bytes);
         assert!(content.starts_with(ran.stdout.as_bytes()) && content.ends_with(b"\n20000\n"));
+    }
+}
+
+#[test]
+fn what_fills_up_is_bounded_and_the_guest_goes_on() {
+    let Some((_turn, template)) = template() else {
+        return;
+    };
+    let limits = Limits {
+        files_bytes: 100 << 20,
+        max_files_bytes: 300 << 20,
+        tasks: 64,
+        memory_bytes: 400 << 20,
+    };
+    let mut machine = template.fork(limits).expect("a fork");
+    let mut guest = greet(machine.as_mut());
+    // Above what the overlay has at first, below what it may have.
+    bash(
+        &mut guest,
+        "head -c 200000000 /dev/zero >/tmp/much; rm /tmp/much",
+    );
+    let full = run(&mut guest, Mode::Shell, "cat /dev/zero >/tmp/full");
+    assert_ne!(full.outcome, done(0));
+    assert!(
+        full.stderr.contains("No space left on device"),
+        "{}",
+        full.stderr
+    );
+    bash(&mut guest, "rm /tmp/full; echo x >/tmp/fits");
+    let inodes = "mkdir -p ~/i && cd ~/i && for i in $(seq 400); do seq -f \"$i-%g\" 500 | xargs touch || exit 1; done";
+    let many = run(&mut guest, Mode::Shell, inodes);
+    println!("200,000 files: {:?}", many.outcome);
+    guest.ping(Duration::from_secs(20)).expect("it answers");
+    let mut bytes = 0;
+    let until = Until {
+        deadline: Some(Instant::now() + Duration::from_secs(5)),
+        ..Until::default()
+    };
+    let flood = exec(
+        Mode::Program,
+        "import os\nwhile True: os.write(1, b'x' * 65536)",
+    );
+    let ended = guest.exec(flood, &until, &out_of_reach(), &mut |event, _| {
+        if let Event::Output(_, piece) = event {
+            bytes += piece.len();
+        }
+        Ok(())
+    });
+    assert!(matches!(ended, Err(MachineError::TimedOut(_))), "{ended:?}");
+    assert!(bytes > 1 << 20, "{bytes}");
+}
+
+#[test]
+fn root_in_the_guest_ends_the_guest_and_nothing_else() {
+    let Some((_turn, template)) = template() else {
+        return;
+    };
+    for attack in [
+        "import os, signal\nos.kill(os.getppid(), 9)\nimport time; time.sleep(60)",
+        "open('/proc/sysrq-trigger', 'w').write('c')\nimport time; time.sleep(60)",
+        "f = open('/dev/kmsg', 'w')\nfor i in range(20000): f.write('x' * 500 + chr(10)); f.flush()",
+    ] {
+        let (mut machine, mut guest) = fork(template);
+        let exec = Exec {
+            user: Some("root".to_owned()),
+            ..exec(Mode::Program, attack)
+        };
+        let until = Until {
+            deadline: Some(Instant::now() + Duration::from_secs(60)),
+            ..Until::default()
+        };
+        let ended = guest.exec(exec, &until, &out_of_reach(), &mut |_, _| Ok(()));
+        println!("{ended:?}");
+        if ended.is_err() {
+            // It is said, and the process is gone: a guest's end is QEMU's.
+            let ending = machine.wait_ending(Duration::from_secs(20)).expect("asked");
+            assert!(ending.is_some(), "{attack}: {ended:?}");
+        } else {
+            guest.ping(Duration::from_secs(20)).expect("it answers");
+        }
     }
 }

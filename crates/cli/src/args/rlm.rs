@@ -31,9 +31,9 @@ pub struct Rlm {
     /// How deep models may ask models; 0 for none.
     #[arg(long, value_name = "N")]
     pub max_depth: Option<u32>,
-    /// Which guest runs the code.
-    #[arg(long, value_enum, default_value_t = GuestArg::Ukernel)]
-    pub guest: GuestArg,
+    /// Which guest runs the code; the configuration's, else ukernel.
+    #[arg(long, value_enum)]
+    pub guest: Option<GuestArg>,
     /// What runs the VM.
     #[arg(long, value_enum, default_value_t = BackendArg::Auto, env = "UKERNEL_BACKEND")]
     pub backend: BackendArg,

@@ -1,7 +1,6 @@
 //! `ukernel session`.
 
 use super::seconds;
-use crate::failure::Failure;
 use clap::{Subcommand, ValueEnum};
 use std::path::PathBuf;
 use ukernel_sandbox::Guest;
@@ -226,17 +225,4 @@ pub enum GuestArg {
     Ukernel,
     /// A Linux.
     Linux,
-}
-
-impl GuestArg {
-    /// Refuses a guest where only the µkernel has what is needed.
-    pub fn check(self) -> Result<(), Failure> {
-        match self {
-            Self::Ukernel => Ok(()),
-            Self::Linux => Err(Failure::host(
-                "the Linux guest has sessions only in this release: its programs cannot ask the host yet",
-                "leave --guest out, or use `ukernel session create --guest linux`",
-            )),
-        }
-    }
 }

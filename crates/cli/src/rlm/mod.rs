@@ -91,9 +91,11 @@ fn internal(failure: Failure) -> RlmError {
 }
 
 fn prepare(args: &Rlm) -> Result<(RlmConfig, Context, Option<Value>), Failure> {
-    args.guest.check()?;
     let mut config = settings::rlm(args.config.as_deref(), args.backend.name())?;
     let usage = |error: RlmError| failure_of(error, true);
+    if let Some(guest) = args.guest {
+        config.guest = guest.into();
+    }
     if let Some(model) = &args.model {
         config.set_model(&parse(model)?);
     }

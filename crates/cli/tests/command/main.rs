@@ -9,6 +9,7 @@ mod files;
 mod ground;
 mod host;
 mod input;
+mod linux;
 mod mcp;
 mod programs;
 mod rlm;
@@ -22,7 +23,8 @@ fn main() {
     let arguments = Arguments::from_args();
     let no_kvm = ukernel_vmm::open_kvm().err().map(|error| error.to_string());
     let no_mounts = no_kvm.clone().or_else(host::lack);
-    let groups: [(&str, Option<String>, &[ground::Behaviour]); 13] = [
+    let no_linux = no_kvm.clone().or_else(linux::lack);
+    let groups: [(&str, Option<String>, &[ground::Behaviour]); 14] = [
         ("usage", None, usage::BEHAVIOURS),
         (
             "usage",
@@ -39,6 +41,7 @@ fn main() {
         ("mcp", None, mcp::WITHOUT_VMS),
         ("mcp", no_kvm.clone(), mcp::BEHAVIOURS),
         ("store", no_kvm.clone(), store::BEHAVIOURS),
+        ("linux", no_linux, linux::BEHAVIOURS),
         ("host", no_mounts, host::BEHAVIOURS),
     ];
     let mut trials = Vec::new();

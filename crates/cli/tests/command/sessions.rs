@@ -1,7 +1,7 @@
 //! Sessions: code, files, snapshots, forks, interrupts.
 
 use crate::desk::{Desk, eventually, is_alive, signal};
-use crate::ground::{Behaviour, Ran, children_of};
+use crate::ground::{Behaviour, Ran, children_of, ukernel};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;
@@ -135,8 +135,11 @@ fn refused() {
         let refused = desk.session(&["exec", unknown, "1"]).expect(2);
         assert!(refused.stderr.contains("session"), "{}", refused.stderr);
     }
-    let linux = desk.session(&["create", "--guest", "linux"]).expect(3);
-    assert!(linux.stderr.contains("Linux guest"), "{}", linux.stderr);
+    let create = ["session", "create", "--guest", "linux"];
+    let mut without = ukernel(desk.home.path(), &create);
+    let linux = Ran::from(without.env("PATH", "/nowhere").output().expect("it starts"));
+    let linux = linux.expect(3);
+    assert!(linux.stderr.contains("qemu-system-x86"), "{}", linux.stderr);
 }
 
 fn json() {

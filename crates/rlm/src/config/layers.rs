@@ -141,6 +141,7 @@ mod tests {
             panic!("an object");
         };
         let special = [
+            ("guest", "\"linux\""),
             ("kg_strictness", "\"strict\""),
             ("kg_thesaurus", "\"/a.json\""),
             ("backend_preference", "[\"kvm\"]"),

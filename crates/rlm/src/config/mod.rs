@@ -16,9 +16,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 pub use ukernel_kg::KgStrictness;
 use ukernel_llm::{ModelName, Price};
-use ukernel_sandbox::SandboxConfig;
 pub use ukernel_sandbox::backends::BackendType;
 pub use ukernel_sandbox::config::SessionModel;
+use ukernel_sandbox::{Guest, SandboxConfig};
 
 /// Makes the structure, its defaults and its builder from one list.
 macro_rules! config {
@@ -103,6 +103,8 @@ config! {
     kg_strictness: KgStrictness = KgStrictness::Normal;
     /// The thesaurus, a file in Terraphim's JSON.
     kg_thesaurus: Option<PathBuf> = None;
+    /// What runs inside the VMs: `ukernel` or `linux`.
+    guest: Guest = Guest::Ukernel;
     /// Bytes of each output stream that a model is shown; what is longer is in a file of the guest.
     max_prompt_output_bytes: usize = 8192;
     /// Names that may be resolved once a guest has a network. No guest has one yet. The specification's

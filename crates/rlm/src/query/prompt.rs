@@ -1,13 +1,19 @@
 //! What models are told. Of a context only its shape, never what it says.
 
 use std::fmt::Write;
+use ukernel_sandbox::Guest;
 use ukernel_trajectory::ContextShape;
 
 /// Parts of a context that are listed.
 const MAX_PARTS: usize = 40;
 
 /// The rules, and the shape of the context.
-pub(super) fn system(context: &ContextShape, can_recurse: bool, schema: Option<&str>) -> String {
+pub(super) fn system(
+    guest: Guest,
+    context: &ContextShape,
+    can_recurse: bool,
+    schema: Option<&str>,
+) -> String {
     let mut text = String::from(
         "You answer a question by writing Python for a REPL. Its variables stay from step to step. \
          You never see the context itself, only what your code prints, so look before you conclude.\n\n\
@@ -15,10 +21,22 @@ pub(super) fn system(context: &ContextShape, can_recurse: bool, schema: Option<&
          ```python\n\
          print(len(context))\n\
          ```\n\
-         It is run, and you are shown what it printed. Blocks marked `bash` are run by a small shell \
-         over the same files. Standard library, yaml, dateutil and more_itertools are there; there is \
-         no network.\n\n\
-         In the REPL there are:\n\
+         It is run, and you are shown what it printed. ",
+    );
+    text.push_str(match guest {
+        Guest::Ukernel => {
+            "Blocks marked `bash` are run by a small shell \
+             over the same files. Standard library, yaml, dateutil and more_itertools are there; there is \
+             no network.\n\n"
+        }
+        Guest::Linux => {
+            "Blocks marked `bash` are run by bash, in a Debian Linux, over the same files. numpy, pandas, \
+             scipy, sympy, matplotlib, pillow, openpyxl, lxml, bs4, yaml, git, jq and node are there; there \
+             is no network.\n\n"
+        }
+    });
+    text.push_str(
+        "In the REPL there are:\n\
          - `context`: what the question is about (described below)\n\
          - `query_llm(prompt, context=None, schema=None)`: asks a language model that sees this prompt \
          and nothing else; gives its reply as a string. Good for reading a piece of some ten thousand \
@@ -138,8 +156,10 @@ mod tests {
             kind: "none".to_owned(),
             parts: Vec::new(),
         };
-        assert!(!system(&none, false, None).contains("rlm_query"));
-        assert!(system(&none, true, None).contains("rlm_query"));
-        assert!(system(&none, true, Some("{\"type\":\"integer\"}")).contains("integer"));
+        assert!(!system(Guest::Ukernel, &none, false, None).contains("rlm_query"));
+        assert!(system(Guest::Ukernel, &none, true, None).contains("rlm_query"));
+        assert!(
+            system(Guest::Ukernel, &none, true, Some("{\"type\":\"integer\"}")).contains("integer")
+        );
     }
 }

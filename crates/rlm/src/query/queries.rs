@@ -221,8 +221,9 @@ async fn child(
 ) -> Result<Value, RlmError> {
     let run = &parent.run;
     let create = Create {
+        name: None,
         owner: run.owner,
-        ..Create::default()
+        guest: run.config.guest,
     };
     let session = run
         .environments

@@ -99,7 +99,7 @@ async fn go(node: &Arc<Node>, asked_by: Option<(u32, (u32, u32))>) -> Result<Ans
         .schema
         .as_ref()
         .map(|schema| schema.document().to_string());
-    let rules = prompt::system(&context, can_recurse, schema.as_deref());
+    let rules = prompt::system(config.guest, &context, can_recurse, schema.as_deref());
     let mut talk = Conversation::begin(rules, &node.question);
     super::best::keep_for_last(node);
     let mut errors = 0;

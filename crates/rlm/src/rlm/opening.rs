@@ -9,14 +9,15 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use ukernel_image::Progress;
+use ukernel_image::{Progress, Silent};
 use ukernel_kg::{KgConfig, KnowledgeGraphValidator, Thesaurus};
 use ukernel_llm::{GenericLlmClient, ModelName, Origin, Provider};
 use ukernel_machine::probe::ProbeConfig;
-use ukernel_sandbox::engine::{Engine, EngineOptions};
+use ukernel_sandbox::engine::{Engine, EngineOptions, linux_template};
+use ukernel_sandbox::guests::{Guests, OpenTemplate};
 use ukernel_sandbox::session::SessionManager;
 use ukernel_sandbox::vm::VmManager;
-use ukernel_sandbox::{Environments, SandboxError};
+use ukernel_sandbox::{Environments, Guest, SandboxError};
 use ukernel_vmm::LauncherOptions;
 
 /// Argument with which a program of this crate becomes a VM.
@@ -72,18 +73,25 @@ pub(super) fn open(
         firecracker: std::env::var_os("UKERNEL_FIRECRACKER").map(PathBuf::from),
         state_dir: home.clone(),
     });
-    let engine = Engine::open(&EngineOptions {
+    let options = EngineOptions {
         home: home.clone(),
         source,
         probe,
         vm_process,
         preference: sandbox.backend_preference.clone(),
-    })
-    .map_err(failed)?;
+    };
+    let engine = Engine::open(&options).map_err(failed)?;
+    let linux_mib = sandbox.for_linux().machine_mib();
+    if config.guest == Guest::Linux {
+        // What takes minutes the first time does so here, where it is told of.
+        drop(linux_template(&options, linux_mib, progress).map_err(failed)?);
+    }
     let template = engine
         .template(sandbox.machine_mib(), progress)
         .map_err(failed)?;
     let vms = VmManager::start(template, &sandbox).map_err(failed)?;
+    let linux: OpenTemplate = Box::new(move || linux_template(&options, linux_mib, &Silent));
+    let guests = Guests::from(vms).with_linux(linux, &sandbox);
     let (folder, root) = match &config.session_folder {
         Some(kept) => (None, kept.clone()),
         None => {
@@ -92,7 +100,7 @@ pub(super) fn open(
             (Some(folder), path)
         }
     };
-    let sessions = SessionManager::open(root, vms, sandbox).map_err(failed)?;
+    let sessions = SessionManager::open(root, guests, sandbox).map_err(failed)?;
     let sweeper = sweep(sessions.clone());
     let mut inner = over(config, llm, Arc::new(sessions), folder)?;
     inner._sweeper = Some(sweeper);

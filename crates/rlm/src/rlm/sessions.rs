@@ -255,8 +255,9 @@ impl TerraphimRlm {
     pub(super) async fn create_bound(&self) -> Result<Bound> {
         let inner = &self.inner;
         let create = Create {
+            name: None,
             owner: inner.owner,
-            ..Create::default()
+            guest: inner.config.guest,
         };
         let session = inner
             .environments
