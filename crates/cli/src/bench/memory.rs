@@ -63,7 +63,7 @@ pub fn memory(setting: &Setting<'_>) -> Result<Vec<Figure>, Failure> {
 }
 
 /// What the host could give to a new process, in KiB, once it has come to rest.
-fn available_kib() -> Result<f64, Failure> {
+pub fn available_kib() -> Result<f64, Failure> {
     std::thread::sleep(SETTLE);
     meminfo_kib("MemAvailable")
         .map(|kib| kib as f64)

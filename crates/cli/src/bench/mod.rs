@@ -6,6 +6,7 @@
 mod compute;
 mod figure;
 mod host;
+mod linux;
 mod machines;
 mod mcp;
 mod memory;
@@ -48,7 +49,7 @@ impl Setting<'_> {
 type Measure = fn(&Setting<'_>) -> Result<Vec<Figure>, Failure>;
 
 /// Every group of figures, by the beginning of their names.
-const GROUPS: [(&str, Measure); 12] = [
+const GROUPS: [(&str, Measure); 13] = [
     ("run", processes::run_hello),
     ("cold", machines::cold),
     ("fork", machines::fork),
@@ -60,6 +61,7 @@ const GROUPS: [(&str, Measure); 12] = [
     ("sandbox", sandbox::sandbox),
     ("rlm", rlm::rlm),
     ("mcp", mcp::mcp),
+    ("linux", linux::linux),
     ("size", sizes::sizes),
 ];
 
