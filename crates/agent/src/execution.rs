@@ -7,17 +7,17 @@ use crate::port::{Port, is_readable, wait};
 use crate::streams::{self, Ours};
 use crate::{launch, overlay};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd};
-use rustix::process::{Pid, Signal as Kill, kill_process_group};
+use rustix::process::{Pid, Signal as Kill, kill_process, kill_process_group};
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use ukernel_abi::message::{
     GuestMessage, INPUT_WINDOW_BYTES, MAX_CALL_NAME_BYTES, MAX_CHUNK_BYTES, OUTPUT_WINDOW_BYTES,
-    Outcome, SessionToken, Signal, SpilledOutput, Stream,
+    Outcome, SessionToken, Signal, SpilledOutput, Stream, TerminalSize,
 };
 use ukernel_abi::parts::cut;
 
@@ -83,6 +83,8 @@ struct Shared {
     room: u64,
     input: VecDeque<u8>,
     input_ended: bool,
+    /// Its terminal. An interrupt hangs it up: what is typed there reaches the program by itself.
+    terminal: Option<OwnedFd>,
     /// Whom signals go to, when there is somebody.
     group: Option<Pid>,
     /// A signal that came before there was.
@@ -151,9 +153,23 @@ impl Running {
         let mut shared = self.shared();
         shared.is_interrupted |= signal == Signal::Interrupt;
         match shared.group {
-            Some(group) => send(group, signal),
+            Some(group) => send(group, signal, shared.terminal.is_some()),
             None => shared.pending = Some(signal),
         }
+    }
+
+    /// Its terminal has another size.
+    pub fn resize(&self, size: TerminalSize) {
+        if let Some(terminal) = &self.shared().terminal {
+            // One that is gone has no size.
+            let _ = crate::terminal::resize(terminal.as_fd(), size);
+        }
+    }
+
+    /// It runs on a terminal now.
+    pub fn begin_on(&self, group: Pid, terminal: OwnedFd) {
+        self.shared().terminal = Some(terminal);
+        self.begin(group);
     }
 
     /// Asks the host for something.
@@ -184,7 +200,7 @@ impl Running {
         let mut shared = self.shared();
         shared.group = Some(group);
         if let Some(signal) = shared.pending.take() {
-            send(group, signal);
+            send(group, signal, shared.terminal.is_some());
         }
     }
 
@@ -206,14 +222,15 @@ impl Running {
 }
 
 /// Sends a signal to a program and what it started.
-fn send(group: Pid, signal: Signal) {
+fn send(group: Pid, signal: Signal, is_on_terminal: bool) {
     let signal = match signal {
+        Signal::Interrupt if is_on_terminal => Kill::HUP,
         Signal::Interrupt => Kill::INT,
         Signal::Terminate => Kill::TERM,
         Signal::Kill => Kill::KILL,
     };
-    // It may have ended.
-    let _ = kill_process_group(group, signal);
+    // One that was just started may have no group of its own yet, or have ended.
+    let _ = kill_process_group(group, signal).or_else(|_| kill_process(group, signal));
 }
 
 /// One stream on its way to the host.

@@ -26,6 +26,9 @@ pub fn run(mut arguments: impl Iterator<Item = OsString>) -> Result<()> {
     // The agent cannot be killed for lack of memory; what it starts can.
     fs::write("/proc/self/oom_score_adj", "0")?;
     rustix::process::setsid()?;
+    if rustix::termios::isatty(std::io::stdin()) {
+        rustix::process::ioctl_tiocsctty(std::io::stdin())?;
+    }
     let mut command = Command::new(program);
     command.args(arguments).uid(user).gid(user);
     Err(command.exec())

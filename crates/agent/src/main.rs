@@ -20,6 +20,7 @@ mod program;
 mod python;
 mod service;
 mod streams;
+mod terminal;
 mod worker;
 
 use std::process::ExitCode;

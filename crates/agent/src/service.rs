@@ -4,7 +4,7 @@ use crate::bash::Bash;
 use crate::execution::Running;
 use crate::port::Port;
 use crate::python::Python;
-use crate::{files, individual, launch, program};
+use crate::{files, individual, launch, program, terminal};
 use std::collections::HashMap;
 use std::fs;
 use std::io::{Error, Result};
@@ -179,8 +179,7 @@ impl Agent {
                     is_supported: true,
                 });
             }),
-            // No execution has a terminal.
-            HostMessage::Resize { .. } => {}
+            HostMessage::Resize { id, size } => self.with(id, |running| running.resize(size)),
             HostMessage::Answer {
                 id,
                 call,
@@ -243,7 +242,7 @@ impl Agent {
     }
 
     fn begin(self: &Arc<Self>, id: u32, exec: Exec) -> std::result::Result<(), Refusal> {
-        if exec.terminal.is_some() {
+        if exec.terminal.is_some() && exec.mode != Mode::Shell {
             return Err(Refusal::NoTerminal);
         }
         let user = user_of(&exec)?;
@@ -256,10 +255,11 @@ impl Agent {
         let own = Arc::clone(&running);
         let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
         let started = thread.spawn(move || {
-            let ran = match exec.mode {
-                Mode::Shell => agent.bash.run(&own, &agent.port, &exec),
-                Mode::Prompt | Mode::Check => agent.python.run(&own, &agent.port, &exec),
-                Mode::Program => program::run(&own, &agent.port, &exec, id, user),
+            let ran = match (exec.mode, exec.terminal) {
+                (Mode::Shell, Some(size)) => terminal::run(&own, &agent.port, &exec, size, user),
+                (Mode::Shell, None) => agent.bash.run(&own, &agent.port, &exec),
+                (Mode::Prompt | Mode::Check, _) => agent.python.run(&own, &agent.port, &exec),
+                (Mode::Program, _) => program::run(&own, &agent.port, &exec, id, user),
             };
             agent.running().remove(&id);
             if let Err(error) = ran {
@@ -287,9 +287,10 @@ impl Agent {
 
 /// Whom an execution runs as. The interpreters are user code's: others have programs.
 fn user_of(exec: &Exec) -> std::result::Result<u32, Refusal> {
-    match (exec.user.as_deref(), exec.mode) {
-        (None | Some("user"), _) => Ok(launch::USER),
-        (Some("root"), Mode::Program) => Ok(0),
+    let is_lasting = exec.mode != Mode::Program && exec.terminal.is_none();
+    match exec.user.as_deref() {
+        None | Some("user") => Ok(launch::USER),
+        Some("root") if !is_lasting => Ok(0),
         _ => Err(Refusal::NoUsers),
     }
 }

@@ -2,6 +2,7 @@
 
 mod files;
 mod pack;
+mod shell;
 mod unpack;
 
 use crate::args::{Execution, GuestArg, Json, Session};
@@ -27,6 +28,7 @@ pub fn session(command: &Session) -> Result<u8, Failure> {
         Session::List { output } => list(*output),
         Session::Exec { session, execution } => execute(session, execution, false),
         Session::Bash { session, execution } => execute(session, execution, true),
+        Session::Shell { session } => shell::shell(session),
         Session::Interrupt { session, output } => {
             let session = session.clone();
             let value = ask(Request::Interrupt { session })?;
@@ -265,6 +267,7 @@ fn execute(session: &str, execution: &Execution, is_command: bool) -> Result<u8,
         environment: execution.environment.clone(),
         folder: execution.folder.clone(),
         has_input: execution.code != "-",
+        terminal: None,
     };
     // Told in the document of a failure; a result brings its own.
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());

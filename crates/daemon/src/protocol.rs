@@ -14,6 +14,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use ukernel_machine::MachineError;
+use ukernel_sandbox::environment::TerminalSize;
 use ukernel_sandbox::{Guest, SandboxError};
 
 /// Longest head, in bytes.
@@ -52,6 +53,16 @@ pub enum Request {
         folder: Option<String>,
         /// Whether the client has standard input for it.
         has_input: bool,
+        /// The terminal a command is to have.
+        #[serde(default)]
+        terminal: Option<TerminalSize>,
+    },
+    /// Says that the terminal of what runs has another size.
+    Resize {
+        /// Name or id.
+        session: String,
+        /// The size.
+        size: TerminalSize,
     },
     /// Interrupts what runs.
     Interrupt {
@@ -265,7 +276,8 @@ impl From<&SandboxError> for FailureKind {
             | SandboxError::Machine(
                 MachineError::Unavailable { .. }
                 | MachineError::Vmm(_)
-                | MachineError::Firecracker { .. },
+                | MachineError::Firecracker { .. }
+                | MachineError::Qemu { .. },
             ) => Self::Host,
             SandboxError::Machine(_)
             | SandboxError::Archive(_)
@@ -307,6 +319,7 @@ mod tests {
                 environment: vec![("A".to_owned(), "1".to_owned())],
                 folder: None,
                 has_input: true,
+                terminal: None,
             },
             body: 9,
         };

@@ -39,6 +39,7 @@ pub async fn answer(
             environment,
             folder,
             has_input,
+            terminal,
         } => {
             let ran = match find(&session) {
                 Ok(session) => {
@@ -47,6 +48,7 @@ pub async fn answer(
                         args,
                         environment,
                         folder,
+                        terminal,
                         ..ExecutionContext::default()
                     };
                     let code = Code { is_command, body };
@@ -106,6 +108,7 @@ async fn simple(
             to_value(session.info())
         }
         Request::List => json!({ "sessions": sessions.list(owner), "lost": sessions.lost(owner) }),
+        Request::Resize { session, size } => json!({ "resized": find(&session)?.resize(size) }),
         Request::Interrupt { session } => json!({ "interrupted": find(&session)?.interrupt() }),
         Request::Validate { session } => {
             let code = String::from_utf8_lossy(&body).into_owned();

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use ukernel_abi::message::{Exec, Mode, Outcome};
+use ukernel_abi::message::{Exec, Mode, Outcome, TerminalSize};
 use ukernel_image::{Images, Progress};
 use ukernel_machine::guest::follow::out_of_reach;
 use ukernel_machine::guest::{BlockingGuest, Ended, Event, Events, Guest, Until, feed, follow};
@@ -502,4 +502,63 @@ fn root_in_the_guest_ends_the_guest_and_nothing_else() {
             guest.ping(Duration::from_secs(20)).expect("it answers");
         }
     }
+}
+
+#[test]
+fn a_terminal_has_a_size_and_a_shell() {
+    let Some((_turn, template)) = template() else {
+        return;
+    };
+    let mut machine = template.fork(Limits::NONE).expect("a fork");
+    let channel = machine.connect().expect("a channel");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let guest = Guest::greet(channel).await.expect("greeted");
+        let size = |columns, rows| TerminalSize { columns, rows };
+        let exec = Exec {
+            has_input: true,
+            terminal: Some(size(80, 24)),
+            ..exec(Mode::Shell, "")
+        };
+        let execution = guest.exec(exec).await.expect("it begins");
+        let input = execution.input();
+        let signals = execution.signals();
+        let typed = tokio::spawn(async move {
+            let typing = input.write(b"stty size; tty; read -r x; stty size; exit 3\n");
+            assert!(typing.await.expect("typed"));
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            signals.resize(size(100, 30)).await.expect("resized");
+            assert!(input.write(b"go on\n").await.expect("typed"));
+            input
+        });
+        let mut said = Said(Vec::new());
+        let until = Until {
+            deadline: Some(Instant::now() + Duration::from_secs(60)),
+            ..Until::default()
+        };
+        let ended = follow(execution, &until, &out_of_reach(), &mut said).await;
+        let said = String::from_utf8_lossy(&said.0).into_owned();
+        assert_eq!(ended.expect("it ends").outcome, done(3), "{said}");
+        typed.await.expect("no panic");
+        for line in ["24 80", "/dev/pts/", "30 100"] {
+            assert!(said.contains(line), "{line}: {said}");
+        }
+        // A client that goes hangs up.
+        let exec = Exec {
+            terminal: Some(size(80, 24)),
+            ..exec_of_shell("sleep 1000")
+        };
+        let execution = guest.exec(exec).await.expect("it begins");
+        let until = Until {
+            grace: Duration::from_secs(60),
+            ..until
+        };
+        until.interrupt.cancel();
+        let ended = follow(execution, &until, &out_of_reach(), &mut Said(Vec::new())).await;
+        assert_eq!(ended.expect("it ends").outcome, Outcome::Interrupted);
+    });
+}
+
+fn exec_of_shell(source: &str) -> Exec {
+    exec(Mode::Shell, source)
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-pub use ukernel_abi::message::{Exec, Mode};
+pub use ukernel_abi::message::{Exec, Mode, TerminalSize};
 pub use ukernel_abi::message::{
     MAX_CALL_BYTES, MAX_PENDING_CALLS, SessionToken, SpilledOutput, Stream,
 };
@@ -120,6 +120,8 @@ pub struct ExecutionContext {
     pub output: Option<OutputSink>,
     /// `sys.argv[1..]`.
     pub args: Vec<String>,
+    /// The terminal a command is to have; pipes if `None`. Guests without terminals refuse.
+    pub terminal: Option<TerminalSize>,
     /// File name for tracebacks.
     pub name: Option<String>,
     /// Bytes of each output stream that come back, if fewer than the configuration says.
@@ -142,6 +144,7 @@ impl ExecutionContext {
             environment: self.environment.clone(),
             folder: self.folder.clone(),
             inline_output_bytes: inline,
+            terminal: self.terminal,
             ..Exec::program(name, source)
         };
         let control = Control {

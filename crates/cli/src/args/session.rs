@@ -38,6 +38,11 @@ pub enum Session {
         #[command(flatten)]
         execution: Execution,
     },
+    /// Open a shell on this terminal. Guests with terminals only: Linux.
+    Shell {
+        /// Name or id of the session.
+        session: String,
+    },
     /// Interrupt what runs, with KeyboardInterrupt. State is kept.
     Interrupt {
         /// Name or id of the session.

@@ -4,8 +4,10 @@ use crate::desk::{Desk, eventually, is_alive, signal};
 use crate::ground::{Behaviour, Ran, children_of, ukernel};
 use crate::rlm::Talk;
 use rustix::process::Signal;
+use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
 use serde_json::Value;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
@@ -13,6 +15,7 @@ use std::time::Duration;
 pub const BEHAVIOURS: &[Behaviour] = &[
     ("the_transcript_of_the_documents", transcript),
     ("input_signals_and_limits", stopped),
+    ("a_shell_on_a_terminal", shell),
     ("a_question_is_answered_there", question),
     ("a_killed_vm_or_daemon_loses_no_session_silently", killed),
 ];
@@ -143,6 +146,52 @@ fn stopped() {
         late.stderr
     );
     assert_eq!(desk.says(&["exec", "full", "x"]), "1\n");
+}
+
+fn shell() {
+    let desk = Desk::new();
+    desk.says(&["create", "--guest", "linux", "--name", "full"]);
+    desk.says(&["create", "--name", "small"]);
+    let refused = desk.session(&["shell", "full"]).expect(2);
+    assert!(refused.stderr.contains("no terminal"), "{}", refused.stderr);
+    let on_terminal = |name: &str, typed: &str| {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let master = openpt(flags).expect("a terminal");
+        grantpt(&master)
+            .and_then(|()| unlockpt(&master))
+            .expect("a terminal");
+        let size = Winsize {
+            ws_row: 33,
+            ws_col: 99,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        tcsetwinsize(&master, size).expect("a size");
+        let terminal = || Stdio::from(ioctl_tiocgptpeer(&master, flags).expect("its other end"));
+        let mut child = ukernel(desk.home.path(), &["session", "shell", name])
+            .stdin(terminal())
+            .stdout(terminal())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut master = std::fs::File::from(master);
+        master.write_all(typed.as_bytes()).expect("typed");
+        let code = child.wait().expect("it ends").code();
+        let mut said = vec![0; 64 << 10];
+        let count = master.read(&mut said).unwrap_or(0);
+        (code, String::from_utf8_lossy(&said[..count]).into_owned())
+    };
+    // What is typed ahead of the shell is there when it reads.
+    let (code, said) = on_terminal("full", "stty size; echo $((6 * 7)); exit 5\n");
+    assert_eq!(code, Some(5), "{said}");
+    assert!(said.contains("33 99") && said.contains("42"), "{said}");
+    let (code, _) = on_terminal("small", "");
+    assert_eq!(
+        code,
+        Some(2),
+        "a guest without terminals refuses, and its session goes on"
+    );
+    assert_eq!(desk.says(&["exec", "small", "1 + 1"]), "2\n");
 }
 
 fn killed() {

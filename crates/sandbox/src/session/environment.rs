@@ -11,7 +11,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{OwnedMutexGuard, watch};
 use tokio_util::sync::CancellationToken;
 use ukernel_abi::message::Exec;
 use ukernel_machine::guest::Until;
@@ -147,6 +147,7 @@ impl Session {
         let stop = Stop {
             interrupt,
             kill: kill.clone(),
+            resized: watch::Sender::new(None),
         };
         // A task of its own: the session gets its VM back, or knows that it is lost, also when
         // nobody waits for the result. Then it is ended.
@@ -195,13 +196,14 @@ impl Session {
                 begun?
             }
         };
+        let resized = stop.resized.subscribe();
         let until = Until {
             deadline: Some(Instant::now() + request.timeout),
             interrupt: stop.interrupt,
             kill: stop.kill,
             grace: INTERRUPT_GRACE,
         };
-        let ran = run(&begun.lease.vm, &request, &until).await;
+        let ran = run(&begun.lease.vm, &request, &until, resized).await;
         let mut state = turn.take();
         let (state, result) = if ran.is_well() {
             let result = state.finish(&request, begun, ran);

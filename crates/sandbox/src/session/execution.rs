@@ -12,7 +12,8 @@ use crate::vm::Vm;
 use crate::{Result, SandboxError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use ukernel_abi::message::{Exec, Mode, Outcome};
+use tokio::sync::watch;
+use ukernel_abi::message::{Exec, Mode, Outcome, TerminalSize};
 use ukernel_machine::MachineError;
 use ukernel_machine::guest::{Ended, Event, Events, Until, feed, follow};
 
@@ -123,6 +124,12 @@ impl State {
                 }
                 ended
             }
+            // It never began: nothing has changed.
+            Err(MachineError::Refused(reason)) => {
+                self.note_end("refused");
+                self.give_back(lease);
+                return Err(SandboxError::Config(reason));
+            }
             Err(error) => {
                 self.note_end("lost");
                 let reason = match &error {
@@ -175,11 +182,16 @@ impl State {
 }
 
 /// Runs an execution in the VM that was taken for it.
-pub(super) async fn run(vm: &Vm, request: &Request, until: &Until) -> Ran {
+pub(super) async fn run(
+    vm: &Vm,
+    request: &Request,
+    until: &Until,
+    resized: watch::Receiver<Option<TerminalSize>>,
+) -> Ran {
     let bound = usize::try_from(request.exec.inline_output_bytes).unwrap_or(usize::MAX);
     let mut output = Collector::new(request.sink.clone(), bound);
     let began = Instant::now();
-    let result = run_in(vm, request, until, &mut output).await;
+    let result = run_in(vm, request, until, resized, &mut output).await;
     Ran {
         result,
         output,
@@ -191,6 +203,7 @@ async fn run_in(
     vm: &Vm,
     request: &Request,
     until: &Until,
+    mut resized: watch::Receiver<Option<TerminalSize>>,
     output: &mut Collector,
 ) -> Result<Ended, MachineError> {
     let source = request.input.as_ref().and_then(InputSource::take);
@@ -200,6 +213,19 @@ async fn run_in(
     };
     let execution = vm.guest()?.exec(exec).await?;
     let feeding = source.map(|source| tokio::spawn(feed(execution.input(), source)));
+    let signals = execution.signals();
+    let resizing = request.exec.terminal.map(|_| {
+        tokio::spawn(async move {
+            while resized.changed().await.is_ok() {
+                let size = *resized.borrow_and_update();
+                if let Some(size) = size
+                    && signals.resize(size).await.is_err()
+                {
+                    return;
+                }
+            }
+        })
+    });
     let mut events = Handler {
         caller: Caller::new(request.calls.clone(), execution.answers()),
         output,
@@ -209,6 +235,9 @@ async fn run_in(
     events.caller.end().await;
     if let Some(feeding) = feeding {
         feeding.abort();
+    }
+    if let Some(resizing) = resizing {
+        resizing.abort();
     }
     ended
 }

@@ -28,7 +28,9 @@ use state::State;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use ukernel_abi::message::TerminalSize;
 
 /// A stateful sandbox. Clones are handles of the same session; what they ask for is done one
 /// after the other.
@@ -60,6 +62,8 @@ struct Stop {
     interrupt: CancellationToken,
     /// At once, with its VM.
     kill: CancellationToken,
+    /// Hears that its terminal has another size.
+    resized: watch::Sender<Option<TerminalSize>>,
 }
 
 /// What lists show of a state that may be busy.
@@ -179,6 +183,14 @@ impl Session {
         self.running()
             .as_ref()
             .map(|running| running.interrupt.cancel())
+            .is_some()
+    }
+
+    /// Says that the terminal of what runs has another size. `false`: nothing runs.
+    pub fn resize(&self, size: TerminalSize) -> bool {
+        self.running()
+            .as_ref()
+            .map(|running| running.resized.send_replace(Some(size)))
             .is_some()
     }
 

@@ -130,7 +130,7 @@ impl State {
     }
 
     /// Takes a VM back that is as it was.
-    fn give_back(&mut self, Lease { vm, was_dirty }: Lease) {
+    pub(super) fn give_back(&mut self, Lease { vm, was_dirty }: Lease) {
         self.phase = if was_dirty {
             Phase::Dirty(vm)
         } else {
