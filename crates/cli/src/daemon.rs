@@ -12,8 +12,9 @@ use std::process::Command;
 use std::time::Duration;
 use ukernel_daemon::protocol::Request;
 use ukernel_daemon::{Client, DaemonError, Input, Place, Server};
-use ukernel_image::{Progress, Silent};
+use ukernel_image::Silent;
 use ukernel_sandbox::SandboxConfig;
+use ukernel_sandbox::engine as sandbox;
 use ukernel_sandbox::guests::OpenTemplate;
 
 /// How long a daemon that a command started stays without sessions and requests.
@@ -65,19 +66,17 @@ fn connect() -> Result<Client, Failure> {
 /// Has what the Linux guest needs there, where it is seen how that goes on: it takes minutes the first time.
 pub fn prepare_linux() -> Result<(), Failure> {
     let config = crate::settings::sandbox(None, None)?;
-    drop(linux_template(&config, Box::new(Steps::new()))?()?);
-    Ok(())
+    let options = engine::options(config.backend_preference.clone())?;
+    let memory_mib = config.for_linux().machine_mib();
+    Ok(sandbox::prepare_linux(&options, memory_mib, &Steps::new())?)
 }
 
-/// How the template of Linux guests is opened.
-fn linux_template(
-    config: &SandboxConfig,
-    progress: Box<dyn Progress + Send>,
-) -> Result<OpenTemplate, Failure> {
+/// How the daemon opens the template of Linux guests.
+fn linux_template(config: &SandboxConfig) -> Result<OpenTemplate, Failure> {
     let options = engine::options(config.backend_preference.clone())?;
     let memory_mib = config.for_linux().machine_mib();
     Ok(Box::new(move || {
-        ukernel_sandbox::engine::linux_template(&options, memory_mib, progress.as_ref())
+        sandbox::linux_template(&options, memory_mib, &Silent)
     }))
 }
 
@@ -97,7 +96,7 @@ pub fn serve(args: &Serve) -> Result<u8, Failure> {
     let config = crate::settings::sandbox(args.config.as_deref(), args.backend.as_deref())?;
     let engine = Engine::prefer(config.backend_preference.clone())?;
     let template = engine.template(config.machine_mib())?;
-    let linux = linux_template(&config, Box::new(Silent))?;
+    let linux = linux_template(&config)?;
     let idle_exit = args.on_demand.then_some(IDLE_EXIT);
     server.run(template, linux, config, idle_exit)?;
     Ok(0)

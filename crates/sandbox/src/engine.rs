@@ -132,43 +132,76 @@ impl Engine {
     }
 }
 
-/// The stored template of Linux guests of this size, which is made first if it is not there.
+/// Has the template of Linux guests of this size in the store. Where it is not there it is made, which takes minutes.
 ///
 /// # Errors
 /// [`SandboxError::Image`], [`SandboxError::Machine`] without QEMU, [`SandboxError::Template`].
+pub fn prepare_linux(
+    options: &EngineOptions,
+    memory_mib: u32,
+    progress: &dyn Progress,
+) -> Result<()> {
+    StoredLinux::get(options, memory_mib, progress).map(|_| ())
+}
+
+/// The stored template of Linux guests of this size, which is made first if it is not there.
+///
+/// # Errors
+/// As [`prepare_linux`].
 pub fn linux_template(
     options: &EngineOptions,
     memory_mib: u32,
     progress: &dyn Progress,
 ) -> Result<StoredTemplate> {
-    /// What agents import first. Once here is seconds less in every session.
-    const WARM_UP: &str = "import numpy, pandas";
-    let backend = open_backend(BackendKind::Qemu, options)?;
-    let images = Images::new(options.home.clone(), options.source.clone());
-    let image = images.linux(progress)?;
-    let key = template_key(backend.as_ref(), memory_mib, &[image.key]);
-    let spec = MachineSpec {
-        kernel: image.kernel,
-        image: image.root.clone(),
-        initrd: Some(image.initrd),
-        memory_mib,
-        limits: Limits::NONE,
-    };
-    let store = images.store();
-    let folder = store.get_or_build("template-linux", key, progress, |folder| {
-        progress.step("starting Linux once and keeping the VM as a template, in about a minute");
-        let exec = Exec {
-            mode: Mode::Prompt,
-            ..Exec::program("<template>", WARM_UP)
-        };
-        let template = warm_template(backend.as_ref(), &spec, exec)?;
-        template.save(folder).map_err(SandboxError::from)
-    })?;
+    let stored = StoredLinux::get(options, memory_mib, progress)?;
     Ok(StoredTemplate {
-        template: backend.open_template(&folder, &image.root)?,
-        backend: backend.kind(),
-        key,
+        template: stored.backend.open_template(&stored.folder, &stored.root)?,
+        backend: stored.backend.kind(),
+        key: stored.key,
     })
+}
+
+/// The template of Linux guests, in the store.
+struct StoredLinux {
+    backend: Box<dyn Backend>,
+    folder: PathBuf,
+    root: PathBuf,
+    key: Key,
+}
+
+impl StoredLinux {
+    fn get(options: &EngineOptions, memory_mib: u32, progress: &dyn Progress) -> Result<Self> {
+        /// What agents import first. Once here is seconds less in every session.
+        const WARM_UP: &str = "import numpy, pandas";
+        let backend = open_backend(BackendKind::Qemu, options)?;
+        let images = Images::new(options.home.clone(), options.source.clone());
+        let image = images.linux(progress)?;
+        let key = template_key(backend.as_ref(), memory_mib, &[image.key]);
+        let spec = MachineSpec {
+            kernel: image.kernel,
+            image: image.root.clone(),
+            initrd: Some(image.initrd),
+            memory_mib,
+            limits: Limits::NONE,
+        };
+        let store = images.store();
+        let folder = store.get_or_build("template-linux", key, progress, |folder| {
+            progress
+                .step("starting Linux once and keeping the VM as a template, in about a minute");
+            let exec = Exec {
+                mode: Mode::Prompt,
+                ..Exec::program("<template>", WARM_UP)
+            };
+            let template = warm_template(backend.as_ref(), &spec, exec)?;
+            template.save(folder).map_err(SandboxError::from)
+        })?;
+        Ok(Self {
+            backend,
+            folder,
+            root: image.root,
+            key,
+        })
+    }
 }
 
 /// Names a template by all that its memory and its processor's state depend on.

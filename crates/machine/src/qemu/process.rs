@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus};
@@ -116,7 +117,7 @@ impl Process {
             .fd_mappings(mappings.collect())
             .map_err(|error| failed(std::io::Error::other(error)))?;
         if rustix::process::geteuid().is_root() {
-            command.uid(NOBODY).gid(NOBODY);
+            command.uid(NOBODY).gid(group(shared.accelerator));
         }
         let process = Supervised::spawn(&shared.starter, command, describe)?;
         let mut process = Self {
@@ -196,6 +197,15 @@ impl Process {
 
     pub(super) fn kill(&mut self) -> Result<Ending> {
         self.process.kill()
+    }
+}
+
+/// The group of a process that root starts: one that may open `/dev/kvm`, if it needs it.
+fn group(accelerator: Accelerator) -> u32 {
+    let device = std::fs::metadata("/dev/kvm").ok();
+    match (accelerator, device) {
+        (Accelerator::Kvm, Some(device)) => device.gid(),
+        _ => NOBODY,
     }
 }
 

@@ -13,7 +13,7 @@ use ukernel_image::{Progress, Silent};
 use ukernel_kg::{KgConfig, KnowledgeGraphValidator, Thesaurus};
 use ukernel_llm::{GenericLlmClient, ModelName, Origin, Provider};
 use ukernel_machine::probe::ProbeConfig;
-use ukernel_sandbox::engine::{Engine, EngineOptions, linux_template};
+use ukernel_sandbox::engine::{Engine, EngineOptions, linux_template, prepare_linux};
 use ukernel_sandbox::guests::{Guests, OpenTemplate};
 use ukernel_sandbox::session::SessionManager;
 use ukernel_sandbox::vm::VmManager;
@@ -84,7 +84,7 @@ pub(super) fn open(
     let linux_mib = sandbox.for_linux().machine_mib();
     if config.guest == Guest::Linux {
         // What takes minutes the first time does so here, where it is told of.
-        drop(linux_template(&options, linux_mib, progress).map_err(failed)?);
+        prepare_linux(&options, linux_mib, progress).map_err(failed)?;
     }
     let template = engine
         .template(sandbox.machine_mib(), progress)
