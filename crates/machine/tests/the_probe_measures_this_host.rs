@@ -20,7 +20,7 @@ fn the_report_is_whole_and_comes_in_time() {
     let json = serde_json::to_value(&report).expect("JSON");
     println!("{json:#}\nin {took:?}");
     assert!(took < Duration::from_secs(15), "{took:?}");
-    let parts = "kvm firecracker qemu docker cgroups landlock userfaultfd disk";
+    let parts = "kvm firecracker qemu linux_tools docker cgroups landlock userfaultfd disk";
     for part in parts.split(' ') {
         let status = json[part]["status"].as_str().expect(part);
         if status != "ok" {

@@ -19,7 +19,7 @@ pub use choice::{choose, choose_quick};
 pub use finding::Finding;
 pub use isolation::{Landlock, Userfaultfd};
 pub use kvm::{KvmDevice, ModeSpeed};
-pub use programs::{Docker, Installed};
+pub use programs::{Docker, Installed, LinuxTools};
 pub use resources::{Disk, Limits, Resources};
 
 use serde::Serialize;
@@ -67,6 +67,8 @@ pub struct Report {
     pub firecracker: Finding<Installed>,
     /// QEMU for x86-64.
     pub qemu: Finding<Installed>,
+    /// What the Linux guest's root is built with.
+    pub linux_tools: Finding<LinuxTools>,
     /// Docker's client and engine.
     pub docker: Finding<Docker>,
     /// Control groups.
@@ -105,6 +107,7 @@ impl Probe {
             kvm: kvm::probe(),
             firecracker,
             qemu,
+            linux_tools: programs::linux_tools(&config.path),
             docker,
             cgroups: cgroups::probe(),
             landlock: isolation::landlock(),

@@ -12,6 +12,13 @@ const VERSION: Duration = Duration::from_secs(2);
 /// How long Docker's engine may take to answer.
 const ENGINE: Duration = Duration::from_secs(3);
 
+/// What the Linux guest's root is built with.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LinuxTools {
+    /// The programs.
+    pub tools: Vec<String>,
+}
+
 /// A program that starts.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Installed {
@@ -67,7 +74,25 @@ fn is_too_old(version: &str) -> bool {
 }
 
 pub(super) fn qemu(path: &OsStr) -> Finding<Installed> {
-    on_path(path, "qemu-system-x86_64", "install QEMU for x86-64")
+    on_path(
+        path,
+        "qemu-system-x86_64",
+        "install QEMU for x86-64, on Debian: apt install qemu-system-x86",
+    )
+}
+
+/// The first of the programs the Linux guest's root is built with that is missing.
+pub(super) fn linux_tools(path: &OsStr) -> Finding<LinuxTools> {
+    const TOOLS: [&str; 3] = ["mmdebstrap", "sqfstar", "dpkg-deb"];
+    match TOOLS.iter().find(|name| find(path, name).is_none()) {
+        None => Finding::Ok(LinuxTools {
+            tools: TOOLS.map(str::to_owned).to_vec(),
+        }),
+        Some(name) => Finding::missing(
+            format!("no `{name}` on PATH"),
+            "install it, on Debian: apt install mmdebstrap squashfs-tools",
+        ),
+    }
 }
 
 pub(super) fn docker(path: &OsStr) -> Finding<Docker> {

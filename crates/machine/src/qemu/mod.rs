@@ -18,6 +18,7 @@ mod monitor;
 mod process;
 mod template;
 
+use crate::probe::ModeSpeed;
 use crate::starter::Starter;
 use crate::{Backend, BackendKind, Machine, MachineError, MachineSpec, Result, Template};
 use std::os::unix::fs::MetadataExt;
@@ -68,11 +69,9 @@ impl Qemu {
 /// What this host's processor is best run with, measured.
 #[must_use]
 pub fn best_accelerator() -> Accelerator {
-    /// A Linux guest is in its kernel much of the time. Where KVM interprets that, translating is faster: the slowest
-    /// processor with hardware KVM does a hundred times this, an interpreter a tenth, in millions of instructions a second.
-    const NATIVE: f64 = 50.0;
+    // A Linux guest is in its kernel much of the time. Where KVM interprets that, translating is faster.
     match ukernel_vmm::speed::measure() {
-        Ok(speed) if speed.supervisor_minstr_per_s >= NATIVE => Accelerator::Kvm,
+        Ok(speed) if ModeSpeed::from(speed.supervisor_minstr_per_s).native => Accelerator::Kvm,
         _ => Accelerator::Tcg,
     }
 }
