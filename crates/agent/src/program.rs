@@ -4,9 +4,8 @@ use crate::execution::{Running, follow};
 use crate::port::Port;
 use crate::worker::Watched;
 use crate::{launch, streams};
-use rustix::process::Pid;
 use std::fs;
-use std::io::{Error, Result};
+use std::io::Result;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -44,12 +43,7 @@ fn run_file(running: &Running, port: &Port, exec: &Exec, source: &Path, user: u3
     if let Some(folder) = &exec.folder {
         command.current_dir(folder);
     }
-    let child = command.spawn()?;
-    // Holds the program's ends of the pipes.
-    drop(command);
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    let pid = pid.ok_or_else(|| Error::other("a process without id"))?;
-    let process = Watched::new(child, pid)?;
+    let (process, pid) = Watched::start(command)?;
     running.begin(pid);
     let handle = process.handle.try_clone()?;
     follow(

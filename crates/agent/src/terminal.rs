@@ -6,10 +6,9 @@ use crate::port::Port;
 use crate::streams::Ours;
 use crate::worker::Watched;
 use rustix::fs::OFlags;
-use rustix::process::Pid;
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
-use std::io::{Error, Result};
+use std::io::Result;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process::Stdio;
 use ukernel_abi::message::{Exec, Outcome, TerminalSize};
@@ -44,12 +43,7 @@ pub fn run(
     if let Some(folder) = &exec.folder {
         command.current_dir(folder);
     }
-    let child = command.spawn()?;
-    // Holds the program's ends of the terminal.
-    drop(command);
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    let pid = pid.ok_or_else(|| Error::other("a process without id"))?;
-    let process = Watched::new(child, pid)?;
+    let (process, pid) = Watched::start(command)?;
     running.begin_on(pid, master.try_clone()?);
     let ours = Ours {
         input: exec.has_input.then(|| master.try_clone()).transpose()?,

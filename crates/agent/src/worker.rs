@@ -9,7 +9,7 @@ use std::io::{Error, IoSlice, Read, Result, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use ukernel_abi::message::MAX_CALL_BYTES;
 
@@ -43,13 +43,10 @@ impl Worker {
             child_fd: CONTROL_FD,
         };
         command.fd_mappings(vec![mapping]).map_err(Error::other)?;
-        // The first process reaps it: its id stays its own until `process` says that it has ended.
-        let child = command.spawn()?;
-        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        let group = pid.ok_or_else(|| Error::other("a process without id"))?;
+        let (process, group) = Watched::start(command)?;
         Ok(Self {
             control,
-            process: Watched::new(child, group)?,
+            process,
             group,
         })
     }
@@ -111,8 +108,13 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// Has the child waited for on a thread, so that it is reaped whatever becomes of this.
-    pub fn new(mut child: Child, pid: Pid) -> Result<Self> {
+    /// Starts a program, and has it waited for on a thread, so that it is reaped whatever becomes of this. Nothing of the
+    /// command is left: it holds the program's ends of pipes.
+    pub fn start(mut command: Command) -> Result<(Self, Pid)> {
+        let mut child = command.spawn()?;
+        drop(command);
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        let pid = pid.ok_or_else(|| Error::other("a process without id"))?;
         let handle = pidfd_open(pid, PidfdFlags::empty())?;
         let (told, status) = channel();
         std::thread::Builder::new()
@@ -122,7 +124,7 @@ impl Watched {
                     let _ = told.send(status);
                 }
             })?;
-        Ok(Self { handle, status })
+        Ok((Self { handle, status }, pid))
     }
 
     /// Whether it has ended.
