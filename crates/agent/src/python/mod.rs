@@ -30,8 +30,8 @@ const MODULES: [(&str, &str); 5] = [
     ),
 ];
 const LIBRARY: &str = "/run/ukernel/lib";
-/// How long it may take to draw new randomness.
-const RESEED: Duration = Duration::from_secs(2);
+/// How long it may take to draw new randomness. Emulated, on a host that is busy, that is seconds.
+const RESEED: Duration = Duration::from_secs(20);
 
 #[derive(Serialize)]
 struct Request<'a> {
