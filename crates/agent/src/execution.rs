@@ -3,21 +3,20 @@
 //! A thread of its own follows it. Everything it does waits in one `poll`, so a host that does not read stops only this
 //! execution, and a program that does not read only its input.
 
+use crate::output::{Output, SPILLED};
+use crate::overlay;
 use crate::port::{Port, is_readable, wait};
 use crate::streams::{self, Ours};
-use crate::{launch, overlay};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd};
 use rustix::process::{Pid, Signal as Kill, kill_process, kill_process_group};
 use std::collections::{HashMap, VecDeque};
-use std::fs::File;
-use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use ukernel_abi::message::{
     GuestMessage, INPUT_WINDOW_BYTES, MAX_CALL_NAME_BYTES, MAX_CHUNK_BYTES, OUTPUT_WINDOW_BYTES,
-    Outcome, SessionToken, Signal, SpilledOutput, Stream, TerminalSize,
+    Outcome, SessionToken, Signal, Stream, TerminalSize,
 };
 use ukernel_abi::parts::cut;
 
@@ -25,8 +24,6 @@ use ukernel_abi::parts::cut;
 const READ_BYTES: usize = 64 << 10;
 /// How often the overlay's room is looked at while something runs.
 const LOOK: Duration = Duration::from_millis(20);
-/// Where outputs that are too long to be sent are kept.
-const SPILLED: &str = "/tmp/.ukernel-output";
 
 /// What others may do with an execution.
 pub struct Running {
@@ -233,87 +230,6 @@ fn send(group: Pid, signal: Signal, is_on_terminal: bool) {
     let _ = kill_process_group(group, signal).or_else(|_| kill_process(group, signal));
 }
 
-/// One stream on its way to the host.
-struct Output {
-    stream: Stream,
-    /// Bytes that may be sent; what is beyond goes to a file.
-    inline: u64,
-    bytes: u64,
-    /// What has been sent, as long as a file may become necessary.
-    sent: Vec<u8>,
-    file: Option<(File, String, u64)>,
-}
-
-impl Output {
-    fn new(stream: Stream, inline: u64) -> Self {
-        Self {
-            stream,
-            inline,
-            bytes: 0,
-            sent: Vec::new(),
-            file: None,
-        }
-    }
-
-    /// Takes what the program wrote; gives what is to be sent.
-    fn take<'a>(&mut self, id: u32, bytes: &'a [u8]) -> &'a [u8] {
-        let left = self.inline.saturating_sub(self.bytes);
-        let keep = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
-        self.bytes += bytes.len() as u64;
-        if self.inline == u64::MAX {
-            return bytes;
-        }
-        if self.file.is_none() && keep == bytes.len() {
-            self.sent.extend_from_slice(bytes);
-            return bytes;
-        }
-        if self.file.is_none() {
-            self.file = self.spill(id);
-            let before = std::mem::take(&mut self.sent);
-            self.keep(&before);
-        }
-        self.keep(bytes);
-        &bytes[..keep]
-    }
-
-    fn spill(&self, id: u32) -> Option<(File, String, u64)> {
-        std::fs::create_dir_all(SPILLED).ok()?;
-        let name = match self.stream {
-            Stream::Stdout => "stdout",
-            Stream::Stderr => "stderr",
-        };
-        let path = format!("{SPILLED}/{id}-{name}");
-        // What stands there is user code's: it is not written through.
-        let _ = std::fs::remove_file(&path);
-        let file = File::create_new(&path).ok()?;
-        let _ = std::os::unix::fs::fchown(&file, Some(launch::USER), Some(launch::USER));
-        Some((file, path, 0))
-    }
-
-    fn keep(&mut self, bytes: &[u8]) {
-        if let Some((file, _, kept)) = &mut self.file
-            && file.write_all(bytes).is_ok()
-        {
-            *kept += bytes.len() as u64;
-        }
-    }
-
-    fn spilled(self) -> Option<SpilledOutput> {
-        if self.bytes <= self.inline {
-            return None;
-        }
-        let (path, kept_bytes) = self
-            .file
-            .map_or((String::new(), 0), |(_, path, kept)| (path, kept));
-        Some(SpilledOutput {
-            stream: self.stream,
-            path,
-            bytes: self.bytes,
-            kept_bytes,
-        })
-    }
-}
-
 /// Follows an execution to its end and says it. `endings` become readable when it may have ended, which `ended` knows.
 pub fn follow(
     running: &Running,
@@ -327,7 +243,8 @@ pub fn follow(
         mut input,
         mut outputs,
     } = ours;
-    let mut kept = [Stream::Stdout, Stream::Stderr].map(|stream| Output::new(stream, inline));
+    let mut kept =
+        [Stream::Stdout, Stream::Stderr].map(|stream| Output::new(stream, inline, SPILLED));
     let mut granted = 0;
     // Calls that wait, with the interpreter's numbers of them.
     let (mut last_call, mut calls) = (0, HashMap::new());

@@ -14,6 +14,7 @@ mod files;
 mod individual;
 mod init;
 mod launch;
+mod output;
 mod overlay;
 mod port;
 mod program;
