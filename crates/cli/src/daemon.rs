@@ -2,7 +2,7 @@
 
 use crate::args::Serve;
 use crate::cancel::Cancel;
-use crate::engine::{self, Engine};
+use crate::engine;
 use crate::failure::Failure;
 use crate::home;
 use crate::progress::Steps;
@@ -13,9 +13,9 @@ use std::time::Duration;
 use ukernel_daemon::protocol::Request;
 use ukernel_daemon::{Client, DaemonError, Input, Place, Server};
 use ukernel_image::Silent;
-use ukernel_sandbox::SandboxConfig;
-use ukernel_sandbox::engine as sandbox;
+use ukernel_sandbox::engine::{self as sandbox, StoredTemplate};
 use ukernel_sandbox::guests::OpenTemplate;
+use ukernel_sandbox::{SandboxConfig, SandboxError};
 
 /// How long a daemon that a command started stays without sessions and requests.
 const IDLE_EXIT: Duration = Duration::from_secs(600);
@@ -55,8 +55,7 @@ fn connect() -> Result<Client, Failure> {
     }
     // What takes long, and what can fail, is better done where it is seen.
     let config = crate::settings::sandbox(None, None)?;
-    let engine = Engine::prefer(config.backend_preference.clone())?;
-    drop(engine.template(config.machine_mib())?);
+    drop(ukernel_template(&config)?);
     let program = std::env::current_exe().map_err(DaemonError::Start)?;
     let mut serve = Command::new(program);
     serve.args(["serve", "--on-demand"]);
@@ -69,6 +68,20 @@ pub fn prepare_linux() -> Result<(), Failure> {
     let options = engine::options(config.backend_preference.clone())?;
     let memory_mib = config.for_linux().machine_mib();
     Ok(sandbox::prepare_linux(&options, memory_mib, &Steps::new())?)
+}
+
+/// The template of the µkernel; why it has no backend here, on a host that may run Linux guests.
+fn ukernel_template(
+    config: &SandboxConfig,
+) -> Result<std::result::Result<StoredTemplate, String>, Failure> {
+    let options = engine::options(config.backend_preference.clone())?;
+    match sandbox::Engine::open(&options) {
+        Ok(engine) => Ok(Ok(engine.template(config.machine_mib(), &Steps::new())?)),
+        Err(SandboxError::NoBackend { reasons }) if options.probe.find_qemu().is_some() => {
+            Ok(Err(reasons))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// How the daemon opens the template of Linux guests.
@@ -94,11 +107,13 @@ pub fn serve(args: &Serve) -> Result<u8, Failure> {
         taken => taken?,
     };
     let config = crate::settings::sandbox(args.config.as_deref(), args.backend.as_deref())?;
-    let engine = Engine::prefer(config.backend_preference.clone())?;
-    let template = engine.template(config.machine_mib())?;
+    let ukernel = ukernel_template(&config)?;
+    if let Err(reasons) = &ukernel {
+        eprintln!("ukernel: sessions of the Linux guest only: {reasons}");
+    }
     let linux = linux_template(&config)?;
     let idle_exit = args.on_demand.then_some(IDLE_EXIT);
-    server.run(template, linux, config, idle_exit)?;
+    server.run(ukernel, linux, config, idle_exit)?;
     Ok(0)
 }
 

@@ -52,13 +52,13 @@ impl Server {
     }
 
     /// Brings back the sessions of the place and serves until it is told to stop, by a client or
-    /// a signal. With `idle_exit` also when there were neither sessions nor requests for so long.
+    /// a signal. `ukernel` is its template, or why this host has none. With `idle_exit` it stops also when there were neither sessions nor requests for so long.
     ///
     /// # Errors
     /// [`DaemonError::Sandbox`], [`DaemonError::Start`] if the socket cannot be made.
     pub fn run(
         self,
-        template: StoredTemplate,
+        ukernel: Result<StoredTemplate, String>,
         linux: OpenTemplate,
         config: SandboxConfig,
         idle_exit: Option<Duration>,
@@ -69,8 +69,11 @@ impl Server {
             .build()
             .map_err(DaemonError::Start)?;
         let entered = runtime.enter();
-        let vms = VmManager::start(template, &config)?;
-        let guests = Guests::from(vms).with_linux(linux, &config);
+        let guests = match ukernel {
+            Ok(template) => Guests::from(VmManager::start(template, &config)?),
+            Err(reason) => Guests::without_ukernel(reason),
+        };
+        let guests = guests.with_linux(linux, &config);
         let sessions = SessionManager::open(self.place.sessions(), guests, config)?;
         drop(entered);
         let served = runtime.block_on(listen(&self.place, sessions, idle_exit));

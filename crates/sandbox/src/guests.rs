@@ -22,7 +22,8 @@ pub type OpenTemplate = Box<dyn Fn() -> Result<StoredTemplate> + Send + Sync>;
 
 /// The VMs of all guests. Those of Linux are started when the first session wants them.
 pub struct Guests {
-    ukernel: Arc<VmManager>,
+    /// Or why there are none.
+    ukernel: Result<Arc<VmManager>, String>,
     linux: Option<Linux>,
 }
 
@@ -42,13 +43,22 @@ impl From<Arc<VmManager>> for Guests {
     /// The µkernel alone.
     fn from(ukernel: Arc<VmManager>) -> Self {
         Self {
-            ukernel,
+            ukernel: Ok(ukernel),
             linux: None,
         }
     }
 }
 
 impl Guests {
+    /// Without the µkernel, for this reason.
+    #[must_use]
+    pub fn without_ukernel(reason: String) -> Self {
+        Self {
+            ukernel: Err(reason),
+            linux: None,
+        }
+    }
+
     /// With Linux beside it, whose template `open` gives.
     #[must_use]
     pub fn with_linux(self, open: OpenTemplate, config: &SandboxConfig) -> Self {
@@ -65,7 +75,10 @@ impl Guests {
     /// The VMs of a guest. Only on a thread that may block and knows the runtime.
     pub(crate) fn vms(&self, guest: Guest) -> Result<Arc<VmManager>> {
         let linux = match guest {
-            Guest::Ukernel => return Ok(Arc::clone(&self.ukernel)),
+            Guest::Ukernel => {
+                let ukernel = self.ukernel.clone();
+                return ukernel.map_err(|reasons| SandboxError::NoBackend { reasons });
+            }
             Guest::Linux => self
                 .linux
                 .as_ref()
@@ -79,14 +92,16 @@ impl Guests {
         Ok(Arc::clone(slot.insert(vms)))
     }
 
-    /// The VMs of the µkernel, which are always there.
-    pub(crate) fn ukernel(&self) -> &VmManager {
-        &self.ukernel
+    /// The VMs of the µkernel, where there are any.
+    pub(crate) fn ukernel(&self) -> Option<&VmManager> {
+        self.ukernel.as_deref().ok()
     }
 
     /// Ends every VM that is not a session's.
     pub(crate) fn stop(&self) {
-        self.ukernel.stop();
+        if let Some(ukernel) = self.ukernel() {
+            ukernel.stop();
+        }
         if let Some(linux) = &self.linux
             && let Some(vms) = &*linux.vms()
         {

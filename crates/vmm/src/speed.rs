@@ -77,6 +77,30 @@ pub fn tsc_khz() -> Result<u32> {
     Ok(crate::clock::tsc_khz(&vcpu))
 }
 
+/// Frequency of this processor's time-stamp counter in kHz, counted: for hosts without KVM, which would tell.
+///
+/// # Errors
+/// [`VmmError::Os`] if the counter stands still.
+pub fn counted_khz() -> Result<u32> {
+    /// Long enough for an error of some parts in a hundred thousand.
+    const TIME: Duration = Duration::from_millis(50);
+    // SAFETY: every x86-64 processor has the counter; where user code may not read it the process gets a signal.
+    let counter = || unsafe { core::arch::x86_64::_rdtsc() };
+    let (began, first) = (Instant::now(), counter());
+    std::thread::sleep(TIME);
+    let (took, last) = (began.elapsed(), counter());
+    let khz = u128::from(last.saturating_sub(first)) * 1_000_000 / took.as_nanos();
+    u32::try_from(khz)
+        .ok()
+        .filter(|khz| *khz > 0)
+        .ok_or_else(|| {
+            VmmError::os(
+                "counting the time-stamp counter",
+                std::io::ErrorKind::InvalidData,
+            )
+        })
+}
+
 fn measure_mode(mode: Mode) -> Result<f64> {
     let mut guest = Guest::new(mode)?;
     let mut turns = FIRST_TURNS;

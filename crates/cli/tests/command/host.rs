@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 pub const BEHAVIOURS: &[Behaviour] = &[
     ("no_kvm_is_said", no_kvm_is_said),
+    ("linux_sessions_need_no_kvm", linux_without_kvm),
     (
         "kvm_without_permission_is_said",
         kvm_without_permission_is_said,
@@ -50,6 +51,29 @@ fn no_kvm_is_said() {
     let ran = ran.expect(3);
     assert!(
         ran.stderr.contains("/dev/kvm") && ran.stderr.contains("hint: "),
+        "{}",
+        ran.stderr
+    );
+}
+
+/// Without KVM a host has sessions of the Linux guest, and says why it has no others.
+fn linux_without_kvm() {
+    if let Some(lack) = crate::linux::lack() {
+        println!("SKIPPED: {lack}");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = format!(
+        "mount --bind /dev/null /dev/kvm; export UKERNEL_HOME={1}; ln -s {0}/store {1}/store; \
+         \"$0\" session create --guest linux --name full >&2; \"$0\" session exec full 'print(6 * 7)'; \
+         ! \"$0\" session create --name small || exit 99; \"$0\" serve --stop",
+        home().display(),
+        folder.path().display()
+    );
+    let ran = in_own_mounts(&script, &[]).expect(0);
+    assert_eq!(ran.text(), "42\n", "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("no backend is available"),
         "{}",
         ran.stderr
     );

@@ -107,7 +107,7 @@ impl QemuMachine {
 
 /// What the kernel is told. Without the counter's frequency it measures it, which hangs now and then under emulation.
 fn command_line() -> Result<String> {
-    let khz = ukernel_vmm::speed::tsc_khz()?;
+    let khz = ukernel_vmm::speed::tsc_khz().or_else(|_| ukernel_vmm::speed::counted_khz())?;
     Ok(format!(
         "console=ttyS0 quiet reboot=t panic=-1 nokaslr tsc=reliable tsc_early_khz={khz} no_timer_check \
          lpj=4000000 random.trust_cpu=on"

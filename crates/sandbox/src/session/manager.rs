@@ -5,7 +5,7 @@ use super::recovery::{self, EXPIRED};
 use super::state::State;
 use super::{LostSession, Session, SessionInfo, blocking, stored};
 use crate::guests::{Guest, Guests};
-use crate::vm::PoolMetrics;
+use crate::vm::{PoolMetrics, VmManager};
 use crate::{Result, SandboxConfig, SandboxError, SessionId, SessionName};
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -287,16 +287,18 @@ impl SessionManager {
         }
     }
 
-    /// What the pool has done.
+    /// What the pool of the µkernel has done; nothing where there is none.
     #[must_use]
     pub fn pool_metrics(&self) -> PoolMetrics {
-        self.inner.guests.ukernel().metrics()
+        let ukernel = self.inner.guests.ukernel();
+        ukernel.map(VmManager::metrics).unwrap_or_default()
     }
 
     /// Processes of the ready VMs.
     #[must_use]
     pub fn ready_processes(&self) -> Vec<u32> {
-        self.inner.guests.ukernel().ready_processes()
+        let ukernel = self.inner.guests.ukernel();
+        ukernel.map(VmManager::ready_processes).unwrap_or_default()
     }
 
     /// The configuration.
