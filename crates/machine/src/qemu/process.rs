@@ -203,8 +203,10 @@ impl Process {
 /// The group of a process that root starts: one that may open `/dev/kvm`, if it needs it.
 fn group(accelerator: Accelerator) -> u32 {
     let device = std::fs::metadata("/dev/kvm").ok();
+    /// Reading and writing, for everybody.
+    const EVERYBODY: u32 = 0o006;
     match (accelerator, device) {
-        (Accelerator::Kvm, Some(device)) => device.gid(),
+        (Accelerator::Kvm, Some(device)) if device.mode() & EVERYBODY != EVERYBODY => device.gid(),
         _ => NOBODY,
     }
 }
