@@ -321,7 +321,8 @@ pub fn expired() {
     eventually("the session has had its time", || {
         let result = client.call("rlm_code", asked.clone());
         name = result["structuredContent"]["error"]["name"].clone();
-        result["isError"] == true
+        // A call that is under way then is cancelled; the next one hears why.
+        result["isError"] == true && name != "cancelled"
     });
     let is_told = ["session_expired", "session_not_found"].map(Value::from);
     assert!(is_told.contains(&name), "{name}");
