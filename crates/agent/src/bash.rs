@@ -19,6 +19,8 @@ use ukernel_abi::message::{Exec, Outcome};
 
 /// Where commands and their pipes are.
 const PLACE: &str = "/run/ukernel/bash";
+/// What a command of the shell reads if nothing else was given to it.
+pub const INPUT: &str = "/run/ukernel/bash/in";
 /// Where the shell has the input of a command open until it runs.
 const INPUT_FD: i32 = 8;
 /// How long that may take.

@@ -12,11 +12,12 @@ use rustix::process::{Pid, Signal as Kill, kill_process, kill_process_group};
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use ukernel_abi::message::{
-    GuestMessage, INPUT_WINDOW_BYTES, MAX_CALL_NAME_BYTES, MAX_CHUNK_BYTES, OUTPUT_WINDOW_BYTES,
-    Outcome, SessionToken, Signal, Stream, TerminalSize,
+    GuestMessage, INPUT_WINDOW_BYTES, MAX_CALL_NAME_BYTES, MAX_CHUNK_BYTES, MAX_PENDING_CALL_BYTES,
+    MAX_PENDING_CALLS, OUTPUT_WINDOW_BYTES, Outcome, SessionToken, Signal, Stream, TerminalSize,
 };
 use ukernel_abi::parts::cut;
 
@@ -24,6 +25,8 @@ use ukernel_abi::parts::cut;
 const READ_BYTES: usize = 64 << 10;
 /// How often the overlay's room is looked at while something runs.
 const LOOK: Duration = Duration::from_millis(20);
+/// What a program hears that outlives what started it.
+const ENDED: &str = "the execution that this belongs to has ended";
 
 /// What others may do with an execution.
 pub struct Running {
@@ -33,6 +36,8 @@ pub struct Running {
     shared: Mutex<Shared>,
     /// Told when `shared` has changed.
     wake: OwnedFd,
+    /// Told when a call has its answer, or nobody takes calls any more.
+    answered: Condvar,
     /// Nobody hears of it any more: its connection is gone.
     is_abandoned: AtomicBool,
 }
@@ -70,12 +75,38 @@ impl<F: FnMut() -> Option<Outcome>> Interpreter for F {
 }
 
 /// The answer to a call: whether it is a result, and its bytes.
-type Answer = (bool, Vec<u8>);
+pub type Answer = (bool, Vec<u8>);
+
+/// Who waits for the answer to a call.
+enum Caller {
+    /// The interpreter, by its own number of the call.
+    Interpreter(u64),
+    /// A program that the execution started.
+    Program(SyncSender<Answer>),
+}
+
+/// Calls of an execution.
+#[derive(Default)]
+struct Calls {
+    last: u32,
+    waiting: HashMap<u32, (Caller, usize)>,
+    /// Answers for the interpreter, by its own numbers.
+    answers: Vec<(u64, Answer)>,
+}
+
+impl Calls {
+    /// Whether the host takes one more, of so many bytes, beside those that wait.
+    fn has_room(&self, bytes: usize) -> bool {
+        let waiting: usize = self.waiting.values().map(|(_, bytes)| bytes).sum();
+        self.waiting.len() < MAX_PENDING_CALLS && waiting + bytes <= MAX_PENDING_CALL_BYTES
+    }
+}
 
 #[derive(Default)]
 struct Shared {
-    /// Answers that have come, by call.
-    answers: Vec<(u32, Answer)>,
+    calls: Calls,
+    /// What it was asked for is done: nobody takes calls any more.
+    has_ended: bool,
     /// Bytes that may still be sent.
     room: u64,
     input: VecDeque<u8>,
@@ -100,6 +131,7 @@ impl Running {
             token,
             shared: Mutex::new(shared),
             wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            answered: Condvar::new(),
             is_abandoned: AtomicBool::new(false),
         }))
     }
@@ -135,8 +167,50 @@ impl Running {
 
     /// A call has its answer.
     pub fn answer(&self, call: u32, is_result: bool, payload: Vec<u8>) {
-        self.shared().answers.push((call, (is_result, payload)));
+        let mut shared = self.shared();
+        let answer = (is_result, payload);
+        match shared.calls.waiting.remove(&call) {
+            Some((Caller::Interpreter(serial), _)) => shared.calls.answers.push((serial, answer)),
+            // One that has gone needs none.
+            Some((Caller::Program(answered), _)) => drop(answered.try_send(answer)),
+            None => {}
+        }
+        drop(shared);
+        self.answered.notify_all();
         self.wake();
+    }
+
+    /// Asks the host on behalf of a program that the execution started, and waits for the answer. `payload` is read when
+    /// the host has room for so many bytes.
+    pub fn call_for_program(
+        &self,
+        port: &Port,
+        name: String,
+        bytes: usize,
+        payload: impl FnOnce() -> std::io::Result<Vec<u8>>,
+    ) -> std::io::Result<Answer> {
+        let refused = |reason: &str| Ok((false, reason.as_bytes().to_vec()));
+        let (answered, answer) = sync_channel(1);
+        let call = {
+            let mut shared = self.shared();
+            while !shared.has_ended && !shared.calls.has_room(bytes) {
+                let woken = self.answered.wait(shared);
+                shared = woken.unwrap_or_else(PoisonError::into_inner);
+            }
+            match self.register(&mut shared, Caller::Program(answered), &name, bytes) {
+                Ok(call) => call,
+                Err(reason) => return refused(reason),
+            }
+        };
+        match payload() {
+            Ok(payload) => self.send_call(port, call, name, &payload),
+            Err(error) => {
+                self.shared().calls.waiting.remove(&call);
+                self.answered.notify_all();
+                return Err(error);
+            }
+        }
+        answer.recv().or_else(|_| refused(ENDED))
     }
 
     /// There is no more input.
@@ -169,12 +243,42 @@ impl Running {
         self.begin(group);
     }
 
-    /// Asks the host for something.
-    fn call(&self, port: &Port, call: u32, name: String, payload: &[u8]) -> Result<(), &str> {
-        let token = self.token.ok_or("nobody answers calls of this execution")?;
+    /// Asks the host for something on behalf of the interpreter, which makes one call at a time.
+    fn call(&self, port: &Port, serial: u64, name: String, payload: &[u8]) -> Result<(), &str> {
+        let caller = Caller::Interpreter(serial);
+        let call = self.register(&mut self.shared(), caller, &name, payload.len())?;
+        self.send_call(port, call, name, payload);
+        Ok(())
+    }
+
+    /// Gives a call its number.
+    fn register(
+        &self,
+        shared: &mut Shared,
+        caller: Caller,
+        name: &str,
+        bytes: usize,
+    ) -> Result<u32, &'static str> {
+        if self.token.is_none() {
+            return Err("nobody answers calls of this execution");
+        }
+        if shared.has_ended {
+            return Err(ENDED);
+        }
         if name.len() > MAX_CALL_NAME_BYTES {
             return Err("the name of the call is too long");
         }
+        if !shared.calls.has_room(bytes) {
+            return Err("too many calls at once");
+        }
+        shared.calls.last += 1;
+        let call = shared.calls.last;
+        shared.calls.waiting.insert(call, (caller, bytes));
+        Ok(call)
+    }
+
+    fn send_call(&self, port: &Port, call: u32, name: String, payload: &[u8]) {
+        let Some(token) = self.token else { return };
         let (first, rest) = cut(payload);
         let id = self.id;
         port.send(&GuestMessage::Call {
@@ -189,7 +293,15 @@ impl Running {
             let bytes = part.to_vec();
             port.send(&GuestMessage::CallPart { id, call, bytes });
         }
-        Ok(())
+    }
+
+    /// Nobody takes calls any more; those who wait hear it.
+    pub fn end_calls(&self) {
+        let mut shared = self.shared();
+        shared.has_ended = true;
+        shared.calls.waiting.clear();
+        drop(shared);
+        self.answered.notify_all();
     }
 
     /// It runs now, and signals go there. Whether one came before.
@@ -210,6 +322,7 @@ impl Running {
     pub fn abandon(&self) {
         self.is_abandoned.store(true, Ordering::Release);
         self.signal(Signal::Interrupt);
+        self.end_calls();
         self.wake();
     }
 
@@ -246,8 +359,6 @@ pub fn follow(
     let mut kept =
         [Stream::Stdout, Stream::Stderr].map(|stream| Output::new(stream, inline, SPILLED));
     let mut granted = 0;
-    // Calls that wait, with the interpreter's numbers of them.
-    let (mut last_call, mut calls) = (0, HashMap::new());
     let mut outcome = None;
     loop {
         overlay::grow();
@@ -291,20 +402,16 @@ pub fn follow(
                     name,
                     serial,
                     payload,
-                } => match running.call(port, last_call + 1, name, &payload) {
-                    Ok(()) => {
-                        last_call += 1;
-                        calls.insert(last_call, serial);
+                } => {
+                    if let Err(reason) = running.call(port, serial, name, &payload) {
+                        interpreter.answer(serial, false, reason.as_bytes());
                     }
-                    Err(reason) => interpreter.answer(serial, false, reason.as_bytes()),
-                },
+                }
             }
         }
-        let answers = std::mem::take(&mut running.shared().answers);
-        for (call, (is_result, payload)) in answers {
-            if let Some(serial) = calls.remove(&call) {
-                interpreter.answer(serial, is_result, &payload);
-            }
+        let answers = std::mem::take(&mut running.shared().calls.answers);
+        for (serial, (is_result, payload)) in answers {
+            interpreter.answer(serial, is_result, &payload);
         }
         if let Some(fd) = &input {
             match feed(running, fd, &mut granted) {

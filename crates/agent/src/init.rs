@@ -1,5 +1,6 @@
 //! The first process: brings the system up, starts the agent, reaps what is left to it.
 
+use crate::commands;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::mount::{MountFlags, mount, mount_move};
 use rustix::process::{Pid, WaitOptions, chdir, chroot, wait};
@@ -141,6 +142,9 @@ fn furnish(root: &Path) -> Result<()> {
     let agent = root.join(&AGENT[1..]);
     fs::copy("/init", &agent)?;
     fs::set_permissions(&agent, fs::Permissions::from_mode(0o755))?;
+    for name in commands::NAMES {
+        std::os::unix::fs::symlink(AGENT, root.join("usr/local/bin").join(name))?;
+    }
     sethostname(b"ukernel")?;
     Ok(())
 }

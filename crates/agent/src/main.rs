@@ -4,16 +4,19 @@
 //!   kernel ── /init ──> init: drivers, overlay, /proc ... ──> agent ── launch ──> bash, python3, programs
 //!                         │ reaps orphans; ends the VM when the agent ends       (user `user`, cgroup `user`)
 //! ```
-//! One static program in three roles. It owns the channel inside the VM and everything user code may use. It refuses to
+//! One static program in four roles; the fourth is that of the commands `query_llm` and its like. It owns the channel inside the VM and everything user code may use. It refuses to
 //! trust user code: that is another user in another control group, which can end neither role.
 
 mod bash;
+mod calls;
+mod commands;
 mod entropy;
 mod execution;
 mod files;
 mod individual;
 mod init;
 mod launch;
+mod message;
 mod output;
 mod overlay;
 mod port;
@@ -27,7 +30,11 @@ mod worker;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args_os().skip(1);
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().unwrap_or_default();
+    if let Some(command) = commands::named(&name) {
+        return command.run(arguments);
+    }
     let role = arguments.next();
     let ended = match role.as_ref().and_then(|role| role.to_str()) {
         Some("agent") => service::run(),

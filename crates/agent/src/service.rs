@@ -4,7 +4,7 @@ use crate::bash::Bash;
 use crate::execution::Running;
 use crate::port::Port;
 use crate::python::Python;
-use crate::{files, individual, launch, program, terminal};
+use crate::{calls, files, individual, launch, program, terminal};
 use std::collections::HashMap;
 use std::fs;
 use std::io::{Error, Result};
@@ -41,6 +41,8 @@ struct Conversation {
     answers: HashMap<(u32, u32), (bool, Assembly)>,
     /// Who this VM is.
     instance: Option<[u8; 16]>,
+    /// It has been told on this connection.
+    is_ready: bool,
 }
 
 /// Serves the host for as long as the VM lives.
@@ -59,6 +61,11 @@ pub fn run() -> Result<()> {
     // Both are up before a template is made, and ready before anybody asks.
     agent.python.prepare()?;
     agent.bash.prepare()?;
+    let own = Arc::clone(&agent);
+    calls::serve(move |call| match own.find(call.execution) {
+        Some(running) => call.make(&running, &own.port),
+        None => call.refuse("its execution has ended"),
+    })?;
     let mut conversation = Conversation::default();
     let mut buffer = vec![0; READ_BYTES];
     loop {
@@ -100,9 +107,13 @@ impl Agent {
         }
     }
 
+    /// An execution that is under way.
+    fn find(&self, id: u32) -> Option<Arc<Running>> {
+        self.running().get(&id).cloned()
+    }
+
     fn with(&self, id: u32, act: impl FnOnce(&Running)) {
-        let running = self.running().get(&id).cloned();
-        if let Some(running) = running {
+        if let Some(running) = self.find(id) {
             act(&running);
         }
     }
@@ -118,6 +129,7 @@ impl Agent {
                 self.abandon();
                 conversation.begun.clear();
                 conversation.answers.clear();
+                conversation.is_ready = false;
                 self.port.send(&GuestMessage::Hello {
                     version: PROTOCOL_VERSION,
                     guest: concat!("ukernel-agent/", env!("CARGO_PKG_VERSION"), " linux")
@@ -140,9 +152,15 @@ impl Agent {
                     Ok(())
                 });
                 match resumed {
-                    Ok(()) => self.port.send(&GuestMessage::Ready { capacity: CAPACITY }),
+                    Ok(()) => {
+                        conversation.is_ready = true;
+                        self.port.send(&GuestMessage::Ready { capacity: CAPACITY });
+                    }
                     Err(error) => self.refuse(error),
                 }
+            }
+            HostMessage::Exec { .. } if !conversation.is_ready => {
+                self.refuse("nothing runs before the resume");
             }
             HostMessage::Exec {
                 id,
@@ -236,6 +254,9 @@ impl Agent {
             return;
         }
         exec.source = source.into_bytes();
+        // What it starts may call the host, as a part of it.
+        exec.environment
+            .push((calls::EXECUTION.to_owned(), id.to_string()));
         if let Err(refusal) = self.begin(id, exec) {
             self.done(id, Outcome::Refused(refusal));
         }
@@ -262,6 +283,7 @@ impl Agent {
                 (Mode::Program, _) => program::run(&own, &agent.port, &exec, id, user),
             };
             agent.running().remove(&id);
+            own.end_calls();
             if let Err(error) = ran {
                 let outcome = Outcome::Exception {
                     kind: "OSError".to_owned(),

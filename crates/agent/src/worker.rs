@@ -1,22 +1,19 @@
 //! A persistent interpreter: a process that carries out one execution after the other and keeps its state.
 
-use crate::launch;
 use crate::port::is_readable;
+use crate::{launch, message};
 use command_fds::{CommandFdExt, FdMapping};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use std::io::{Error, IoSlice, Read, Result, Write};
+use std::io::{Error, IoSlice, Result, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use ukernel_abi::message::MAX_CALL_BYTES;
 
 /// The interpreter's end of the control socket.
 pub const CONTROL_FD: i32 = 9;
-/// Longest header of a message of an interpreter: user code could write there, too.
-const MAX_HEADER_BYTES: usize = 1 << 20;
 
 /// A running interpreter.
 pub struct Worker {
@@ -26,6 +23,8 @@ pub struct Worker {
     pub process: Watched,
     /// It and what it started.
     pub group: Pid,
+    /// Its last execution was.
+    pub was_interrupted: bool,
 }
 
 impl Worker {
@@ -48,15 +47,13 @@ impl Worker {
             control,
             process,
             group,
+            was_interrupted: false,
         })
     }
 
     /// Sends a message: a header, bytes, and files beside it.
     pub fn send(&mut self, header: &[u8], payload: &[u8], files: &[OwnedFd]) -> Result<()> {
-        let length = |bytes: &[u8]| u32::try_from(bytes.len()).map_err(Error::other);
-        let mut lengths = [0; 8];
-        lengths[..4].copy_from_slice(&length(header)?.to_le_bytes());
-        lengths[4..].copy_from_slice(&length(payload)?.to_le_bytes());
+        let lengths = message::lengths(header, payload)?;
         let files: Vec<_> = files.iter().map(AsFd::as_fd).collect();
         let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
@@ -74,22 +71,9 @@ impl Worker {
 
     /// Reads a message: its header and its bytes.
     pub fn receive(&mut self) -> Result<(Vec<u8>, Vec<u8>)> {
-        let mut lengths = [0; 8];
-        self.control.read_exact(&mut lengths)?;
-        let [a, b, c, d, e, f, g, h] = lengths;
-        let header = self.read(u32::from_le_bytes([a, b, c, d]), MAX_HEADER_BYTES)?;
-        let payload = self.read(u32::from_le_bytes([e, f, g, h]), MAX_CALL_BYTES)?;
+        let (header, length) = message::read_header(&self.control)?;
+        let payload = message::read(&self.control, length)?;
         Ok((header, payload))
-    }
-
-    fn read(&mut self, length: u32, most: usize) -> Result<Vec<u8>> {
-        let length = usize::try_from(length).map_err(Error::other)?;
-        if length > most {
-            return Err(Error::other("the interpreter answers nonsense"));
-        }
-        let mut bytes = vec![0; length];
-        self.control.read_exact(&mut bytes)?;
-        Ok(bytes)
     }
 }
 

@@ -19,8 +19,17 @@ LIBC = ctypes.CDLL(None)
 NULL = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
 
 
+# An interrupt came for the next execution before it ran.
+came_early = False
+
+
+def note_interrupt(number, frame):
+    global came_early
+    came_early = True
+
+
 def serve():
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, note_interrupt)
     while True:
         asked, source, files = ukernel.receive()
         if "answer" in asked:
@@ -42,6 +51,10 @@ def serve():
 
 def carry_out(asked, source):
     """Runs or compiles a source and says how it ended."""
+    global came_early
+    if asked["may_be_late"]:
+        # The execution before was interrupted when it had ended.
+        came_early = False
     open_streams()
     name = asked["name"] or "<input>"
     if asked["op"] == "check":
@@ -57,13 +70,16 @@ def carry_out(asked, source):
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
+            if came_early:
+                raise KeyboardInterrupt
             ended = program.run(name, source, asked["args"], asked["op"] == "prompt")
         finally:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGINT, note_interrupt)
     except KeyboardInterrupt:
-        # It came when the program had ended.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # It came before the program had begun, or when it had ended.
+        signal.signal(signal.SIGINT, note_interrupt)
         ended = program.Interrupted()
+    came_early = False
     for variable, value in before.items():
         if value is None:
             os.environ.pop(variable, None)
@@ -85,7 +101,8 @@ def open_streams():
     """Each execution has streams of its own; a program may have replaced or closed those before."""
     text = {"encoding": "utf-8", "closefd": False}
     sys.stdin = sys.__stdin__ = open(0, errors="surrogateescape", **text)
-    sys.stdout = sys.__stdout__ = open(1, "w", errors="surrogateescape", **text)
+    # By lines: what is printed is seen while the program goes on.
+    sys.stdout = sys.__stdout__ = open(1, "w", errors="surrogateescape", buffering=1, **text)
     sys.stderr = sys.__stderr__ = open(2, "w", errors="backslashreplace", buffering=1, **text)
 
 

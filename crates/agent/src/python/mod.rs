@@ -40,6 +40,8 @@ struct Request<'a> {
     args: &'a [String],
     environment: &'a [(String, String)],
     folder: Option<&'a str>,
+    /// The execution before was interrupted, perhaps when it had ended.
+    may_be_late: bool,
 }
 
 #[derive(Deserialize)]
@@ -108,6 +110,7 @@ impl Python {
             args: &exec.args,
             environment: &exec.environment,
             folder: exec.folder.as_deref(),
+            may_be_late: std::mem::take(&mut worker.was_interrupted),
         };
         let (ours, theirs) = streams::make(exec.has_input)?;
         worker.send(&serde_json::to_vec(&request)?, &exec.source, &theirs.0)?;
@@ -124,6 +127,7 @@ impl Python {
         };
         let inline = exec.inline_output_bytes;
         follow(running, port, ours, inline, &endings, &mut at_work);
+        at_work.worker.was_interrupted = running.is_interrupted();
         if at_work.is_lost {
             *slot = None;
         }

@@ -9,6 +9,7 @@ import struct
 import threading
 
 MAX_CALL_BYTES = 16 << 20
+MAX_NAME_BYTES = 64
 
 _control = socket.socket(fileno=int(os.environ.pop("UKERNEL_CONTROL")))
 _control.set_inheritable(False)
@@ -25,7 +26,9 @@ def call(name, payload=b""):
     and whether anything is, is the host's affair. Payload and answer have at most 16 MiB."""
     global _serial
     if len(payload) > MAX_CALL_BYTES:
-        raise HostError("the call has more than 16 MiB")
+        raise HostError("a host call carries at most 16 MiB")
+    if not 0 < len(name.encode()) <= MAX_NAME_BYTES:
+        raise HostError("the name of a host call has 1 to 64 bytes")
     with _lock:
         _serial += 1
         serial = _serial

@@ -17,7 +17,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use ukernel_vmm::difference;
+use ukernel_vmm::{difference, sparse};
 
 /// A machine of QEMU.
 #[derive(Debug)]
@@ -38,12 +38,7 @@ impl QemuMachine {
         let initrd = initrd.ok_or(MachineError::Unsupported(
             "QEMU runs Linux guests, which have an initial file system",
         ))?;
-        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        let failed = |error| MachineError::io("making the memory of a machine", error);
-        let ram = memfd_create("ukernel-linux", flags).map_err(|error| failed(error.into()))?;
-        let ram = File::from(ram);
-        ram.set_len(u64::from(spec.memory_mib) << 20)
-            .map_err(failed)?;
+        let ram = memory(spec.memory_mib)?;
         let disk = Arc::new(open(&spec.image)?);
         let (kernel, initrd) = (open(&spec.kernel)?, open(initrd)?);
         let mut process = Process::spawn(
@@ -114,6 +109,16 @@ fn command_line() -> Result<String> {
     ))
 }
 
+/// Memory of a guest, which can be sealed.
+fn memory(mebibytes: u32) -> Result<File> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let failed = |error| MachineError::io("making the memory of a machine", error);
+    let memory = memfd_create("ukernel-linux", flags).map_err(|error| failed(error.into()))?;
+    let memory = File::from(memory);
+    memory.set_len(u64::from(mebibytes) << 20).map_err(failed)?;
+    Ok(memory)
+}
+
 fn open(path: &Path) -> Result<File> {
     File::open(path).map_err(|error| MachineError::io(format!("opening {}", path.display()), error))
 }
@@ -161,6 +166,17 @@ impl Machine for QemuMachine {
     fn into_template(mut self: Box<Self>) -> Result<Box<dyn Template>> {
         self.process.run("stop", &json!({}))?;
         let devices = self.process.devices()?;
+        let whole = self.mapping.as_ref().map(|mapping| {
+            // What it shares with the template it was forked from, and what it has written since.
+            let memory = memory(self.memory_mib)?;
+            sparse::copy(&self.ram, &memory)
+                .map_err(|error| MachineError::io("copying a template's memory", error))?;
+            mapping.gather(&memory)?;
+            Ok::<_, MachineError>(Arc::new(memory))
+        });
+        if let Some(whole) = whole {
+            self.ram = whole?;
+        }
         self.process.kill()?;
         let Self {
             process,

@@ -1,13 +1,13 @@
 //! What a program asks the host for.
 
 use crate::Behaviour;
-use crate::ground::{Ground, Guest, LONG, greet, interrupt_after};
+use crate::ground::{Ground, Guest, LONG, greet, interrupt_after, program};
 use std::time::{Duration, Instant};
 use ukernel_abi::message::{Exec, MAX_CALL_BYTES, Outcome, SessionToken, Stream};
 use ukernel_machine::calls::{CallResult, HostCall};
 use ukernel_machine::guest::follow::out_of_reach;
 use ukernel_machine::guest::{Ended, Event, Until};
-use ukernel_machine::{Machine, MachineError, MachineSpec};
+use ukernel_machine::{Limits, Machine, MachineError};
 
 pub const BEHAVIOURS: &[Behaviour] = &[
     ("a_call_is_answered_with_the_token_it_was_given", answered),
@@ -50,7 +50,7 @@ fn run_until(
 ) -> Result<(String, Ended), MachineError> {
     let exec = Exec {
         token,
-        ..Exec::program("<test>", code)
+        ..program(guest, code)
     };
     let mut printed = Vec::new();
     let ended = guest.exec(exec, until, &out_of_reach(), &mut |event, handles| {
@@ -76,11 +76,7 @@ impl Answers {
 
 /// Two interpreters, or many copies of a long answer, need more memory than other tests do.
 fn boot_large(ground: &Ground) -> (Box<dyn Machine>, Guest) {
-    let spec = MachineSpec {
-        memory_mib: 512,
-        ..ground.spec.clone()
-    };
-    let mut machine = ground.backend.boot(&spec).expect("a machine boots");
+    let mut machine = ground.machine_with(512, Limits::NONE);
     let guest = greet(machine.as_mut());
     (machine, guest)
 }

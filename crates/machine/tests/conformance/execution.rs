@@ -1,12 +1,15 @@
 //! Running code in a guest.
 
 use crate::Behaviour;
-use crate::ground::{DONE, Ground, LONG, interrupt, interrupt_after, reach, run, run_until, value};
+use crate::ground::{
+    DONE, Ground, Guest, Inside, LONG, interrupt, interrupt_after, program, reach, run, run_until,
+    value,
+};
 use std::time::{Duration, Instant};
 use ukernel_abi::message::{Exec, Mode, Outcome, Stream};
+use ukernel_machine::MachineError;
 use ukernel_machine::guest::follow::out_of_reach;
 use ukernel_machine::guest::{Event, Until};
-use ukernel_machine::{BackendKind, MachineError};
 
 pub const BEHAVIOURS: &[Behaviour] = &[
     ("a_machine_boots_and_greets", boots_and_greets),
@@ -43,7 +46,11 @@ pub const BEHAVIOURS: &[Behaviour] = &[
 
 fn boots_and_greets(ground: &Ground) {
     let (mut machine, mut guest) = ground.boot();
-    assert!(guest.name().starts_with("ukernel/"), "{}", guest.name());
+    let name = match ground.inside {
+        Inside::Ukernel => "ukernel/",
+        Inside::Linux => "ukernel-agent/",
+    };
+    assert!(guest.name().starts_with(name), "{}", guest.name());
     guest.ping(Duration::from_secs(60)).expect("a pong");
     assert!(machine.process_id() > 0);
     let stats = machine.stats().expect("stats");
@@ -89,7 +96,7 @@ fn flood_in_order(ground: &Ground) {
 /// Runs what never ends and expects that its last line is seen nevertheless: that ends it.
 fn ended_by_its_last_line(ground: &Ground, endless: &str) {
     let (machine, mut guest) = ground.boot();
-    let is_reached = ground.backend.kind() == BackendKind::Kvm;
+    let is_reached = ground.interrupts_what_computes();
     let (reach, _machine) = reach(machine);
     let reach = if is_reached { reach } else { out_of_reach() };
     let code = format!("for n in range(1000): print(n)\nprint('now')\n{endless}");
@@ -101,7 +108,7 @@ fn ended_by_its_last_line(ground: &Ground, endless: &str) {
     let mut printed = String::new();
     let exec = Exec {
         has_input: true,
-        ..Exec::program("<test>", code)
+        ..program(&guest, &code)
     };
     let ended = guest.exec(exec, &until, &reach, &mut |event, _| {
         if let Event::Output(_, bytes) = event {
@@ -123,12 +130,13 @@ fn flood_while_computing(ground: &Ground) {
 }
 
 fn flood_before_waiting(ground: &Ground) {
-    for wait in [
+    let own = (ground.inside == Inside::Ukernel).then_some("import ukernel; ukernel.sleep(10**6)");
+    let waits = [
         "import time; time.sleep(10**6)",
         "import asyncio; asyncio.run(asyncio.sleep(10**6))",
-        "import ukernel; ukernel.sleep(10**6)",
         "input()",
-    ] {
+    ];
+    for wait in waits.into_iter().chain(own) {
         ended_by_its_last_line(ground, wait);
     }
 }
@@ -223,11 +231,13 @@ fn isolated(ground: &Ground) {
 
 fn interrupted_waiting(ground: &Ground) {
     let (_machine, mut guest) = ground.boot();
-    for wait in [
+    let own =
+        (ground.inside == Inside::Ukernel).then_some("import ukernel; x = 41; ukernel.sleep(1000)");
+    let waits = [
         "import time; x = 41; time.sleep(1000)",
         "import asyncio; x = 41; asyncio.run(asyncio.sleep(1000))",
-        "import ukernel; x = 41; ukernel.sleep(1000)",
-    ] {
+    ];
+    for wait in waits.into_iter().chain(own) {
         let outcome = interrupt(&mut guest, &out_of_reach(), wait, Mode::Program).expect("it ends");
         assert_eq!(outcome, Outcome::Interrupted, "{wait}");
         assert_eq!(value(&mut guest, "x + 1"), "42");
@@ -236,7 +246,7 @@ fn interrupted_waiting(ground: &Ground) {
 
 fn interrupted_computing(ground: &Ground) {
     let (mut machine, mut guest) = ground.boot();
-    if ground.backend.kind() != BackendKind::Kvm {
+    if !ground.interrupts_what_computes() {
         assert!(
             !machine.interrupt().expect("an answer"),
             "it says it cannot"
@@ -255,14 +265,18 @@ fn interrupted_computing(ground: &Ground) {
     }
     // One that comes when nothing runs harms nobody.
     let reached = machine.lock().expect("a machine").interrupt();
-    assert!(reached.expect("an answer"));
+    assert_eq!(
+        reached.expect("an answer"),
+        ground.inside == Inside::Ukernel,
+        "Linux needs no help from outside"
+    );
     assert_eq!(value(&mut guest, "x + 1"), "42");
 }
 
 /// At once, and within the first milliseconds, where the program has not begun: none is lost.
 fn interrupted_at_once(ground: &Ground) {
     let (machine, mut guest) = ground.boot();
-    let is_reached = ground.backend.kind() == BackendKind::Kvm;
+    let is_reached = ground.interrupts_what_computes();
     let (reach, _machine) = reach(machine);
     let endless = if is_reached {
         "while True: pass"
@@ -285,23 +299,18 @@ fn interrupted_at_once(ground: &Ground) {
 fn standard_input(ground: &Ground) {
     let (_machine, mut guest) = ground.boot();
     let mut feed = |code: &str, mode, input: Vec<u8>| {
-        let exec = Exec {
-            mode,
-            has_input: true,
-            ..Exec::program("<test>", code)
-        };
         let mut printed = Vec::new();
         let mut input = Some(input);
-        let begin = "print()\n";
         let exec = match mode {
-            Mode::Program => Exec {
-                source: format!("{begin}{code}").into(),
-                ..exec
-            },
+            Mode::Program => program(&guest, &format!("print()\n{code}")),
             _ => Exec {
-                source: format!("echo\n{code}").into(),
-                ..exec
+                mode,
+                ..Exec::program("<test>", format!("echo\n{code}"))
             },
+        };
+        let exec = Exec {
+            has_input: true,
+            ..exec
         };
         let ended = guest.exec(
             exec,
@@ -351,7 +360,7 @@ fn interrupted_reading(ground: &Ground) {
     for code in ["input()", "import sys; sys.stdin.read()"] {
         let exec = Exec {
             has_input: true,
-            ..Exec::program("<test>", code)
+            ..program(&guest, code)
         };
         let until = interrupt_after(Duration::from_millis(300));
         let ended = guest.exec(exec, &until, &out_of_reach(), &mut |_, _| Ok(()));
@@ -367,7 +376,8 @@ fn interrupted_reading(ground: &Ground) {
 /// Environment and working folder are those of one execution; what is missing is said by name.
 fn surroundings(ground: &Ground) {
     let (_machine, mut guest) = ground.boot();
-    let mut run = |exec: Exec| {
+    let guest = &mut guest;
+    let run = |guest: &mut Guest, exec: Exec| {
         let mut printed = Vec::new();
         let ended = guest.exec(exec, &Until::default(), &out_of_reach(), &mut |event, _| {
             if let Event::Output(Stream::Stdout, bytes) = event {
@@ -377,43 +387,49 @@ fn surroundings(ground: &Ground) {
         });
         (ended, String::from_utf8_lossy(&printed).into_owned())
     };
-    let exec = |code: &str| Exec::program("<test>", code);
+    let empty = program(guest, "");
+    let exec = |code: &str| Exec {
+        source: code.into(),
+        ..empty.clone()
+    };
     let show = "import os; print(os.environ.get('A'), os.getcwd())";
     let with = Exec {
         environment: vec![("A".to_owned(), "1".to_owned())],
         folder: Some("/tmp".to_owned()),
         ..exec(show)
     };
-    assert_eq!(run(with).1, "1 /tmp\n");
-    assert_eq!(run(exec(show)).1, "None /tmp\n");
+    assert_eq!(run(guest, with).1, "1 /tmp\n");
+    assert_eq!(run(guest, exec(show)).1, "None /tmp\n");
     let shell = Exec {
         mode: Mode::Shell,
         environment: vec![("A".to_owned(), "2".to_owned())],
         folder: Some("/home".to_owned()),
         ..exec("echo $A; pwd")
     };
-    assert_eq!(run(shell).1, "2\n/home\n");
-    let (missing, _) = run(Exec {
+    assert_eq!(run(guest, shell).1, "2\n/home\n");
+    let missing = Exec {
         folder: Some("/no".to_owned()),
         ..exec(show)
-    });
+    };
+    let (missing, _) = run(guest, missing);
     let missing = missing.expect("it ends").outcome;
     assert!(matches!(&missing, Outcome::Exception { kind, .. } if kind == "FileNotFoundError"));
-    let (user, _) = run(Exec {
+    let root = Exec {
         user: Some("root".to_owned()),
         ..exec(show)
-    });
+    };
+    let (user, _) = run(guest, root);
     assert!(matches!(user, Err(MachineError::Refused(_))), "{user:?}");
     let check = |code| Exec {
         mode: Mode::Check,
         ..exec(code)
     };
-    let (fine, printed) = run(check("print(1)"));
+    let (fine, printed) = run(guest, check("print(1)"));
     assert_eq!(
         (fine.expect("it ends").outcome, printed.as_str()),
         (DONE, "")
     );
-    let (wrong, _) = run(check("def"));
+    let (wrong, _) = run(guest, check("def"));
     let wrong = wrong.expect("it ends").outcome;
     assert!(matches!(&wrong, Outcome::Exception { kind, .. } if kind == "SyntaxError"));
 }

@@ -1,9 +1,9 @@
 //! What the behaviours stand on: artifacts, a backend, and short ways to use a guest.
 
-use libtest_mimic::{Arguments, Failed};
+use libtest_mimic::Failed;
 use std::env::{split_paths, var_os};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -14,11 +14,13 @@ pub use ukernel_machine::guest::BlockingGuest as Guest;
 use ukernel_machine::guest::follow::{Reach, out_of_reach};
 use ukernel_machine::guest::{Event, Until};
 use ukernel_machine::kvm::Kvm;
+use ukernel_machine::qemu::{Qemu, best_accelerator};
 use ukernel_machine::{Backend, BackendKind, Machine, MachineError, MachineSpec, Template};
 use ukernel_vmm::LauncherOptions;
 
 /// Memory of the machines, in MiB.
 const MEMORY_MIB: u32 = 256;
+const LINUX_MEMORY_MIB: u32 = 1024;
 
 /// How long anything here may take on a loaded host.
 pub const LONG: Duration = Duration::from_secs(60);
@@ -26,44 +28,95 @@ pub const LONG: Duration = Duration::from_secs(60);
 /// A program that never ends.
 pub const ENDLESS: &str = "while True: pass";
 
-/// What machines boot.
-#[derive(Debug)]
-pub struct Artifacts {
-    kernel: PathBuf,
-    image: PathBuf,
+/// What runs inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inside {
+    Ukernel,
+    Linux,
 }
 
-impl Artifacts {
-    /// The files named in the environment, else built, once, into the target folder.
-    pub fn find(arguments: &Arguments) -> Result<Arc<Self>, String> {
-        if arguments.list {
-            // Nothing will be booted.
-            let none = PathBuf::new();
-            let (kernel, image) = (none.clone(), none);
-            return Ok(Arc::new(Self { kernel, image }));
+/// A guest on a backend.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    pub inside: Inside,
+    pub kind: BackendKind,
+}
+
+impl Column {
+    pub const ALL: [Self; 3] = [
+        Self {
+            inside: Inside::Ukernel,
+            kind: BackendKind::Kvm,
+        },
+        Self {
+            inside: Inside::Ukernel,
+            kind: BackendKind::Firecracker,
+        },
+        Self {
+            inside: Inside::Linux,
+            kind: BackendKind::Qemu,
+        },
+    ];
+
+    /// How its tests are called.
+    pub fn name(self) -> String {
+        match self.inside {
+            Inside::Ukernel => self.kind.name().to_owned(),
+            Inside::Linux => format!("linux_{}", self.kind.name()),
         }
-        let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let images = Images::new(project.join("target/ukernel-test-store"), project);
-        let kernel = match named("UKERNEL_TEST_KERNEL")? {
-            Some(path) => path,
-            None => {
-                images
-                    .kernel(&Steps)
-                    .map_err(|error| error.to_string())?
-                    .path
-            }
-        };
-        let image = match named("UKERNEL_TEST_IMAGE")? {
-            Some(path) => path,
-            None => {
-                images
-                    .image(&Steps)
-                    .map_err(|error| error.to_string())?
-                    .path
-            }
-        };
-        Ok(Arc::new(Self { kernel, image }))
     }
+
+    /// What people call it.
+    pub fn title(self) -> String {
+        let inside = match self.inside {
+            Inside::Ukernel => "µkernel",
+            Inside::Linux => "Linux",
+        };
+        format!("{inside} on {}", self.kind.name())
+    }
+
+    /// Why this host cannot run it, if it cannot.
+    pub fn lack(self) -> Option<String> {
+        match self.inside {
+            Inside::Ukernel => lack_of(self.kind),
+            Inside::Linux => ["qemu-system-x86_64", "mmdebstrap", "sqfstar", "dpkg-deb"]
+                .into_iter()
+                .find(|program| on_path(program).is_none())
+                .map(|program| format!("no {program} on PATH")),
+        }
+    }
+}
+
+/// What machines boot.
+fn artifacts(inside: Inside) -> Result<MachineSpec, String> {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let images = Images::new(project.join("target/ukernel-test-store"), project);
+    let failed = |error: ukernel_image::ImageError| error.to_string();
+    if inside == Inside::Linux {
+        let image = images.linux(&Steps).map_err(failed)?;
+        return Ok(MachineSpec {
+            kernel: image.kernel,
+            image: image.root,
+            initrd: Some(image.initrd),
+            memory_mib: LINUX_MEMORY_MIB,
+            limits: Limits::NONE,
+        });
+    }
+    let kernel = match named("UKERNEL_TEST_KERNEL")? {
+        Some(path) => path,
+        None => images.kernel(&Steps).map_err(failed)?.path,
+    };
+    let image = match named("UKERNEL_TEST_IMAGE")? {
+        Some(path) => path,
+        None => images.image(&Steps).map_err(failed)?.path,
+    };
+    Ok(MachineSpec {
+        kernel,
+        image,
+        initrd: None,
+        memory_mib: MEMORY_MIB,
+        limits: Limits::NONE,
+    })
 }
 
 /// The file an environment variable names.
@@ -86,8 +139,8 @@ impl Progress for Steps {
     }
 }
 
-/// Why this host cannot run a backend, if it cannot.
-pub fn lack_of(kind: BackendKind) -> Option<String> {
+/// Why this host cannot run the µkernel on a backend, if it cannot.
+fn lack_of(kind: BackendKind) -> Option<String> {
     if let Err(error) = ukernel_vmm::open_kvm() {
         return Some(error.to_string());
     }
@@ -98,47 +151,81 @@ pub fn lack_of(kind: BackendKind) -> Option<String> {
 }
 
 fn firecracker() -> Option<PathBuf> {
-    if let Some(path) = var_os("UKERNEL_FIRECRACKER") {
-        return Some(path.into());
-    }
+    let named = var_os("UKERNEL_FIRECRACKER").map(PathBuf::from);
+    named.or_else(|| on_path("firecracker"))
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
     split_paths(&var_os("PATH")?)
-        .map(|folder| folder.join("firecracker"))
+        .map(|folder| folder.join(program))
         .find(|path| path.is_file())
+}
+
+/// A Linux takes seconds to boot, so that it is booted once and forked.
+static LINUX: LazyLock<Result<Box<dyn Template>, String>> = LazyLock::new(|| {
+    let backend = qemu().map_err(|error| error.to_string())?;
+    let spec = artifacts(Inside::Linux)?;
+    let mut machine = backend.boot(&spec).map_err(|error| error.to_string())?;
+    let channel = machine.connect().map_err(|error| error.to_string())?;
+    let mut guest = match Guest::greet(channel) {
+        Ok(guest) => guest,
+        Err(error) => {
+            let ending = machine.kill().map_err(|error| error.to_string())?;
+            let serial = String::from_utf8_lossy(&ending.serial_tail).into_owned();
+            return Err(format!("{error}: {serial}"));
+        }
+    };
+    let imports = "import json, random, secrets, uuid";
+    assert_eq!(run(&mut guest, imports).outcome, DONE);
+    drop(guest);
+    machine.into_template().map_err(|error| error.to_string())
+});
+
+fn qemu() -> ukernel_machine::Result<Qemu> {
+    let program = on_path("qemu-system-x86_64").unwrap_or_default();
+    Qemu::new(program, best_accelerator())
 }
 
 /// A backend of its own for every test.
 pub struct Ground {
     pub backend: Box<dyn Backend>,
     pub spec: MachineSpec,
+    pub inside: Inside,
     run_dir: TempDir,
+    /// Emulated processors on two of the host's make each other late: one test at a time.
+    _turn: Option<MutexGuard<'static, ()>>,
 }
 
 impl Ground {
-    pub fn new(kind: BackendKind, artifacts: Arc<Artifacts>) -> Result<Self, Failed> {
+    pub fn new(column: Column) -> Result<Self, Failed> {
+        static TURN: Mutex<()> = Mutex::new(());
+        let Column { inside, kind } = column;
+        let turn =
+            (inside == Inside::Linux).then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner));
         let run_dir = tempfile::tempdir()?;
         let backend: Box<dyn Backend> = match kind {
             BackendKind::Kvm => Box::new(Kvm::new(LauncherOptions::new(
                 env!("CARGO_BIN_EXE_ukernel-machine-vm"),
                 [],
             ))?),
-            BackendKind::Qemu => return Err("the µkernel does not run there".into()),
+            BackendKind::Qemu => Box::new(qemu()?),
             BackendKind::Firecracker => Box::new(Firecracker::new(
                 firecracker().ok_or("no firecracker")?,
                 run_dir.path().to_owned(),
             )?),
         };
-        let spec = MachineSpec {
-            kernel: artifacts.kernel.clone(),
-            image: artifacts.image.clone(),
-            initrd: None,
-            memory_mib: MEMORY_MIB,
-            limits: Limits::NONE,
-        };
         Ok(Self {
             backend,
-            spec,
+            spec: artifacts(inside)?,
+            inside,
             run_dir,
+            _turn: turn,
         })
+    }
+
+    /// Whether a program that computes can be interrupted.
+    pub fn interrupts_what_computes(&self) -> bool {
+        self.inside == Inside::Linux || self.backend.kind() == BackendKind::Kvm
     }
 
     /// Fails if the backend left something behind.
@@ -149,9 +236,24 @@ impl Ground {
         }
     }
 
-    /// A machine, just started.
+    /// A machine that nobody has greeted.
     pub fn machine(&self) -> Box<dyn Machine> {
-        self.backend.boot(&self.spec).expect("a machine boots")
+        self.machine_with(self.spec.memory_mib, Limits::NONE)
+    }
+
+    /// The same, with so much memory in MiB, and limits. A Linux has its own memory.
+    pub fn machine_with(&self, memory_mib: u32, limits: Limits) -> Box<dyn Machine> {
+        match self.inside {
+            Inside::Linux => linux().fork(limits).expect("a fork"),
+            Inside::Ukernel => {
+                let spec = MachineSpec {
+                    memory_mib,
+                    limits,
+                    ..self.spec.clone()
+                };
+                self.backend.boot(&spec).expect("a machine boots")
+            }
+        }
     }
 
     /// A machine and its guest, greeted.
@@ -168,6 +270,11 @@ impl Ground {
         drop(guest);
         machine.into_template().expect("a template")
     }
+}
+
+/// The template of Linux guests.
+pub fn linux() -> &'static dyn Template {
+    LINUX.as_deref().expect("a template of Linux")
 }
 
 /// An orderly end without a value.
@@ -203,6 +310,18 @@ impl Ran {
         let pieces = self.pieces.iter().filter(|(stream, _)| *stream == wanted);
         pieces.map(|(_, text)| text.as_str()).collect()
     }
+}
+
+/// A program in the namespace that lasts. In Linux a plain program is a process of its own, so that it is run as at the
+/// prompt, with an end that has no value.
+pub fn program(guest: &Guest, code: &str) -> Exec {
+    if guest.name().starts_with("ukernel-agent/") {
+        return Exec {
+            mode: Mode::Prompt,
+            ..Exec::program("<test>", format!("{code}\npass"))
+        };
+    }
+    Exec::program("<test>", code)
 }
 
 /// Runs a program to its end.
@@ -245,9 +364,12 @@ pub fn run_until(
     reach: &Reach<'_>,
 ) -> Result<Ran, MachineError> {
     let mut pieces = Vec::new();
-    let exec = Exec {
-        mode,
-        ..Exec::program("<test>", code)
+    let exec = match mode {
+        Mode::Program => program(guest, code),
+        _ => Exec {
+            mode,
+            ..Exec::program("<test>", code)
+        },
     };
     let ended = guest.exec(exec, until, reach, &mut |event, _| {
         if let Event::Output(stream, bytes) = event {

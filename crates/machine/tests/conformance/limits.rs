@@ -1,16 +1,16 @@
 //! What the host lets a guest use, and what happens at the end of it.
 
 use crate::Behaviour;
-use crate::ground::{DONE, Ground, Guest, LONG, greet, run, value};
+use crate::ground::{DONE, Ground, Guest, LONG, greet, program, run, value};
 use crate::hostile::connect;
 use std::time::Instant;
 use ukernel_abi::message::{
     Exec, GuestMessage, HostMessage, Limits, LogLevel, Outcome, PROTOCOL_VERSION, SpilledOutput,
     Stream,
 };
+use ukernel_machine::Machine;
 use ukernel_machine::guest::follow::out_of_reach;
 use ukernel_machine::guest::{Event, Until};
-use ukernel_machine::{Machine, MachineSpec};
 
 pub const BEHAVIOURS: &[Behaviour] = &[
     ("limits_long_output_is_cut_and_whole_in_a_file", spilled),
@@ -39,7 +39,7 @@ struct Bounded {
 fn run_bounded(guest: &mut Guest, code: &str, inline_output_bytes: u64) -> Bounded {
     let exec = Exec {
         inline_output_bytes,
-        ..Exec::program("<test>", code)
+        ..program(guest, code)
     };
     let until = Until {
         deadline: Some(Instant::now() + LONG),
@@ -226,15 +226,11 @@ fn memory(ground: &Ground) {
 
 fn tasks(ground: &Ground) {
     // Two interpreters need more memory than the other tests do.
-    let spec = MachineSpec {
-        memory_mib: 512,
-        limits: Limits {
-            tasks: 2,
-            ..Limits::NONE
-        },
-        ..ground.spec.clone()
+    let limits = Limits {
+        tasks: 2,
+        ..Limits::NONE
     };
-    let mut machine = ground.backend.boot(&spec).expect("a machine boots");
+    let mut machine = ground.machine_with(512, limits);
     let mut guest = greet(machine.as_mut());
     guest
         .write_file("/tmp/task.py", b"import ukernel\nukernel.sleep(0.2)")

@@ -118,7 +118,8 @@ fn failing(ground: &Ground) {
         let (state, pages) = (file(), file());
         Body { state, pages }
     };
-    let (mut machine, mut guest) = ground.boot();
+    let mut machine = ground.backend.boot(&ground.spec).expect("it boots");
+    let mut guest = greet(machine.as_mut());
     assert_eq!(run(&mut guest, "x = 1").outcome, DONE);
     let refused = machine.snapshot(&mut full());
     assert!(refused.is_err(), "it was not forked");
