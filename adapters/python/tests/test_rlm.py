@@ -190,7 +190,8 @@ class Scaffold(Prompt):
 
     def test_the_peers_names_take_what_the_peers_take(self):
         self.begin(answers={"query_llm": [{"value": "yes"}]})
-        out, err = self.run_code("print(llm_query('p', model='big'), llm_query('p', 'big'), llm_query_batched(['p'], 'big'))")
+        code = "print(llm_query('p', model='big'), llm_query('p', 'big'), llm_query_batched(['p'], 'big'))"
+        out, err = self.run_code(code)
         self.assertEqual(out, "yes yes ['yes']\n")
         self.assertEqual(err.count("the model 'big' was not asked"), 3)
         prompts = [fields["prompts"] for name, fields in self.host.calls if name == "query_llm"]

@@ -3,6 +3,7 @@
 
 use super::bridge::{Gate, Refusal};
 use super::queries;
+use crate::schema::is_rounded;
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -176,10 +177,21 @@ struct Final {
     value: Option<Value>,
 }
 
+impl Final {
+    /// An answer; without its value where that would be rounded. Its text is exact.
+    fn read(payload: &[u8]) -> Result<Self, Refusal> {
+        let mut answer: Self = read(payload)?;
+        if str::from_utf8(payload).is_ok_and(is_rounded) {
+            answer.value = None;
+        }
+        Ok(answer)
+    }
+}
+
 #[async_trait]
 impl Answers for TakeAnswer {
     async fn answer(&self, gate: &Gate, call: &HostCall) -> Result<Vec<u8>, Refusal> {
-        let answer: Final = read(&call.payload)?;
+        let answer = Final::read(&call.payload)?;
         gate.noted(call, 0, |_| async {
             match gate.node() {
                 Some(node) => node.offer(answer.text, answer.value)?,
@@ -201,7 +213,7 @@ struct KeepAnswer;
 #[async_trait]
 impl Answers for KeepAnswer {
     async fn answer(&self, gate: &Gate, call: &HostCall) -> Result<Vec<u8>, Refusal> {
-        let answer: Final = read(&call.payload)?;
+        let answer = Final::read(&call.payload)?;
         if let Some(node) = gate.node() {
             let kept = node.keep(answer.text, answer.value);
             kept.map_err(Refusal::Denied)?;

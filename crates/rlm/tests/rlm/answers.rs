@@ -16,6 +16,7 @@ behaviours![
     my_answer_is_the_answer_when_the_provider_fails,
     a_last_word_without_a_command_does_not_beat_my_answer,
     nan_is_an_answer_in_words,
+    a_large_integer_is_never_rounded,
     as_many_children_run_as_fit,
     a_runtime_that_was_ended_is_not_kept,
     streams_that_were_replaced_are_restored,
@@ -97,10 +98,12 @@ async fn the_last_word_is_no_longer_than_other_replies() {
     let rlm = runtime(limited, model.clone()).await;
     let (answered, _) = ask_over(&rlm, "What?", "").await;
     assert_eq!(answered.expect("an answer").answer, "done");
-    let asked = model.asked.lock().expect("a lock");
-    let limits: Vec<_> = asked.iter().map(|request| request.max_tokens).collect();
-    assert_eq!(limits, [Some(160), Some(160)]);
-    drop(asked);
+    let limits = || {
+        let asked = model.asked.lock().expect("a lock");
+        let limits = asked.iter().map(|request| request.max_tokens);
+        limits.collect::<Vec<_>>()
+    };
+    assert_eq!(limits(), [Some(160), Some(160)]);
     rlm.stop().await;
 }
 
@@ -168,6 +171,14 @@ async fn nan_is_an_answer_in_words() {
         (answer.answer.as_str(), answer.value),
         ("{'mean': nan}", None)
     );
+}
+
+async fn a_large_integer_is_never_rounded() {
+    let model = Scripted::steps(&["```python\nFINAL({'n': 10 ** 30})\n```"]);
+    let (answered, _) = ask(model, "x").await;
+    let answer = answered.expect("an answer");
+    let exact = format!("{{\"n\": 1{}}}", "0".repeat(30));
+    assert_eq!((answer.answer, answer.value), (exact, None));
 }
 
 async fn as_many_children_run_as_fit() {
