@@ -356,7 +356,9 @@ async fn snapshot(node: &Arc<Node>, name: &str) -> Result<Told> {
 async fn rollback(node: &Arc<Node>, name: &str) -> Result<Told> {
     noted(node, "rollback", name, async {
         let id = node.session.find_snapshot(name).await?;
-        node.session.restore_snapshot(&id).await
+        node.session.restore_snapshot(&id).await?;
+        node.forget_steps();
+        Ok(())
     })
     .await
 }

@@ -112,6 +112,11 @@ impl Node {
         state.ran.push((step, command));
     }
 
+    /// Its variables are those of a snapshot: from now on it is not known whose steps' they are.
+    pub(crate) fn forget_steps(&self) {
+        self.state().ran.clear();
+    }
+
     /// The VM was lost, and stands as it was after this command: what that means for the variables, in the
     /// model's own numbers of steps.
     pub(crate) fn lost_since(&self, command: u64) -> String {
