@@ -44,7 +44,7 @@ class Tool:
             if name in kwargs:
                 raise TypeError(f"{self._name} got two values for {name}")
             kwargs[name] = value
-        payload = json.dumps({"tool": self._name, "arguments": kwargs}, ensure_ascii=False)
+        payload = json.dumps({"tool": self._name, "arguments": kwargs}, ensure_ascii=False, allow_nan=False)
         answer = json.loads(ukernel.call(f"mcp.{self._server}", payload.encode("utf-8", "replace")))
         return value_of(answer)
 

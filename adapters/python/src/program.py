@@ -22,9 +22,10 @@ HERE = os.path.dirname(__file__)
 main = types.ModuleType("__main__")
 main.__builtins__ = builtins
 
-# What is to be done before every program, and after each that did not fail.
+# What is to be done before every program, after each that did not fail, and after each however it ended.
 before = []
 after = []
+always = []
 
 
 @dataclass
@@ -63,6 +64,8 @@ def run(name, source, args, interactive):
             shown = None if value is None else clip(repr(value))
             return Exited(0, shown)
         finally:
+            # Before a failure is reported: the report has to be heard.
+            each(always)
             flush()
     except SystemExit as exit_:
         return exited(exit_.code)

@@ -8,6 +8,7 @@ nothing here decides anything: budgets, depth and the session's token are out of
 import codecs
 import json
 import sys
+import threading
 
 import host_tools
 import program
@@ -23,14 +24,18 @@ LINE_CHARS = 160
 # Variables listed by SHOW_VARS.
 MAX_VARIABLES = 200
 
+# Longest name of a model, in characters.
+MODEL_CHARS = 100
+
 
 class FailedQuery(str):
     """Stands in the place of an answer that there is not; its text says why."""
 
 
 def ask(name, **fields):
-    """Asks the host, in JSON. Lone surrogates cannot leave the VM and become question marks."""
-    payload = json.dumps(fields, ensure_ascii=False).encode("utf-8", "replace")
+    """Asks the host, in JSON. Lone surrogates cannot leave the VM and become question marks; NaN and
+    infinity are no JSON."""
+    payload = json.dumps(fields, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
     return json.loads(ukernel.call(name, payload))
 
 
@@ -70,6 +75,30 @@ def rlm_query_batched(prompts, contexts=None, *, schema=None, budget_tokens=None
     return [value_of(item) for item in answer["results"]]
 
 
+def llm_query(prompt, model=None, *, context=None, schema=None):
+    """query_llm, called as in other implementations of RLMs. The host chooses the model."""
+    check_model(model)
+    return query_llm(prompt, context, schema=schema)
+
+
+def llm_query_batched(prompts, model=None, *, schema=None):
+    """query_llm_batched, called as in other implementations of RLMs. The host chooses the model."""
+    check_model(model)
+    return query_llm_batched(prompts, schema=schema)
+
+
+def check_model(model):
+    """Says that a model is not chosen here. What is no name is a text that would be lost."""
+    if model is None:
+        return
+    if not isinstance(model, str) or len(model) > MODEL_CHARS or len(model.split()) != 1:
+        raise TypeError(
+            "the second argument of llm_query is a model's name: put the text into the prompt, or call "
+            "query_llm(prompt, context)"
+        )
+    print(f"note: the model {model!r} was not asked; all queries go to the model of this run", file=sys.stderr)
+
+
 UNSET = object()
 
 
@@ -97,7 +126,7 @@ def SHOW_VARS():
     """The variables there are, with their types and sizes."""
     found = {}
     for name, value in program.main.__dict__.items():
-        if name.startswith("_") or name in FUNCTIONS or isinstance(value, type(sys)):
+        if not is_variable(name, value):
             continue
         if len(found) == MAX_VARIABLES:
             break
@@ -126,8 +155,8 @@ def bind_tools(names):
 FUNCTIONS = {
     "query_llm": query_llm,
     "query_llm_batched": query_llm_batched,
-    "llm_query": query_llm,
-    "llm_query_batched": query_llm_batched,
+    "llm_query": llm_query,
+    "llm_query_batched": llm_query_batched,
     "rlm_query": rlm_query,
     "rlm_query_batched": rlm_query_batched,
     "FINAL": FINAL,
@@ -145,7 +174,8 @@ def begin(name=None):
 
     Called by the host before a model's first program. `name` is shown for a single text.
     """
-    global original
+    global original, kept
+    note_streams()
     begun = ask("contexts")
     bind_tools(begun.get("tools", ()))
     sources = begun["sources"]
@@ -155,10 +185,13 @@ def begin(name=None):
     elif "context" in program.main.__dict__:
         original = program.main.__dict__["context"]
     restore()
-    program.main.__dict__.setdefault("my_answer", None)
+    # What was kept for an earlier question is no answer to this one.
+    program.main.__dict__["my_answer"] = kept = None
     if restore not in program.before:
-        program.before.append(restore)
+        program.before += [note_streams, restore]
         program.after.append(give_ready_answer)
+        program.always += [restore_streams, keep_my_answer]
+        threading.Thread.start = start_thread
     ask("describe", **describe(original))
 
 
@@ -252,18 +285,82 @@ def restore():
         print(f"note: {', '.join(rebound)} had been overwritten and is restored", file=sys.stderr)
 
 
+# The standard streams as the program that runs found them.
+streams = (sys.stdout, sys.stderr)
+
+
+def note_streams():
+    """Notes the standard streams, so that they can be put back."""
+    global streams
+    streams = (sys.stdout, sys.stderr)
+
+
+def restore_streams():
+    """Puts back the standard streams that a program has replaced, and says so: else nothing that it and
+    those after it print is heard."""
+    now = (sys.stdout, sys.stderr)
+    names = [name for name, one, other in zip(("sys.stdout", "sys.stderr"), now, streams) if one is not other]
+    sys.stdout, sys.stderr = streams
+    if names:
+        print(f"note: {', '.join(names)} had been overwritten and is restored", file=sys.stderr)
+
+
+# What the host was told of `my_answer` last.
+kept = None
+
+
+def keep_my_answer():
+    """Tells the host the best answer so far, which it needs when there is no time to ask for it."""
+    global kept
+    value = program.main.__dict__.get("my_answer")
+    if value is None:
+        return
+    try:
+        answer = answer_of(value)
+        if answer != kept:
+            ask("keep", **answer)
+            kept = answer
+    except Exception as error:  # noqa: BLE001 - whatever printing the value raises, or the host says
+        print(f"note: my_answer is not kept: {error}", file=sys.stderr)
+
+
+plain_start = threading.Thread.start
+
+
+def start_thread(thread):
+    """Thread.start, whose failure says what to do instead."""
+    try:
+        plain_start(thread)
+    except RuntimeError as error:
+        if "can't start new thread" not in str(error):
+            raise
+        raise RuntimeError(f"{error}: use query_llm_batched(prompts) to ask for many things side by side") from None
+
+
+def has_variable(name):
+    """Whether this is the name of something that a program has set."""
+    names = program.main.__dict__
+    return name in names and is_variable(name, names[name])
+
+
+def is_variable(name, value):
+    """Whether a name of the REPL is of interest: not the scaffold's, nor a module."""
+    return not (name.startswith("_") or name in FUNCTIONS or isinstance(value, type(sys)))
+
+
 def give_ready_answer():
-    """`answer["ready"] = True` is another way to give the final answer."""
+    """`answer["ready"] = True` is another way to give the final answer, and so is 1."""
     answer = program.main.__dict__.get("answer")
-    if isinstance(answer, dict) and answer.get("ready") is True:
+    ready = answer.get("ready") if isinstance(answer, dict) else None
+    if isinstance(ready, int) and ready == 1:
         answer["ready"] = False
         FINAL(answer.get("content"))
 
 
 def answer_of(value):
-    """A value as the answer's text, and as JSON where it is that."""
+    """A value as the answer's text, and as JSON where it is that. NaN and infinity are not."""
     try:
-        json.dumps(value)
+        json.dumps(value, allow_nan=False)
         plain = value
     except (TypeError, ValueError, RecursionError):
         plain = None

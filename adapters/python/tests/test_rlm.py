@@ -49,7 +49,7 @@ class Host:
         if name == "context":
             content = self.sources[fields["source"]][1]
             return content[fields["offset"] : fields["offset"] + min(fields["length"], 5)]
-        if name in ("describe", "final"):
+        if name in ("describe", "final", "keep"):
             return b"{}"
         if name == "value":
             return self.value[fields["offset"] : fields["offset"] + min(fields["length"], 5)]
@@ -62,6 +62,7 @@ class Prompt(unittest.TestCase):
         program.main.__dict__["__name__"] = "__main__"
         program.before.clear()
         program.after.clear()
+        program.always.clear()
         rlm.original = rlm.UNSET
         self.host = fake.call = Host(**host)
         self.run_code("import rlm; rlm.begin()")
@@ -150,7 +151,74 @@ class Answers(Prompt):
         self.assertEqual(self.finals(), [])
 
 
+    def test_one_is_ready_too(self):
+        for ready, count in (("1", 1), ("True", 1), ("0", 0), ("'no'", 0)):
+            self.begin()
+            self.run_code(f"answer['content'] = 'd'; answer['ready'] = {ready}")
+            self.assertEqual(len(self.finals()), count, ready)
+
+    def test_nan_and_infinity_are_text(self):
+        self.begin()
+        self.run_code("FINAL(float('nan')); FINAL({'a': float('inf')})")
+        texts = [{"text": "nan", "value": None}, {"text": "{'a': inf}", "value": None}]
+        self.assertEqual(self.finals(), texts)
+
+    def test_the_host_hears_of_my_answer_however_the_program_ends(self):
+        self.begin()
+        self.run_code("my_answer = ['half']; 1 / 0")
+        self.run_code("x = 1")
+        self.run_code("my_answer.append('more')")
+        kept = [fields["value"] for name, fields in self.host.calls if name == "keep"]
+        self.assertEqual(kept, [["half"], ["half", "more"]])
+
+    def test_what_was_kept_for_another_question_is_not_kept_for_this(self):
+        self.begin()
+        self.run_code("my_answer = 'old'")
+        before = len(self.host.calls)
+        self.run_code("import rlm; rlm.begin()")
+        self.run_code("print(my_answer)")
+        self.assertNotIn("keep", [name for name, _ in self.host.calls[before:]])
+
+
 class Scaffold(Prompt):
+    def test_streams_that_were_replaced_are_put_back_before_a_failure_is_reported(self):
+        self.begin()
+        out, err = self.run_code("import io, sys; sys.stdout = sys.stderr = io.StringIO(); 1 / 0")
+        self.assertIn("note: sys.stdout, sys.stderr had been overwritten and is restored", err)
+        self.assertIn("ZeroDivisionError", err)
+        self.assertEqual(self.run_code("print('heard')"), ("heard\n", ""))
+
+    def test_the_peers_names_take_what_the_peers_take(self):
+        self.begin(answers={"query_llm": [{"value": "yes"}]})
+        code = "print(llm_query('p', model='big'), llm_query('p', 'big'), llm_query_batched(['p'], 'big'))"
+        out, err = self.run_code(code)
+        self.assertEqual(out, "yes yes ['yes']\n")
+        self.assertEqual(err.count("the model 'big' was not asked"), 3)
+        prompts = [fields["prompts"] for name, fields in self.host.calls if name == "query_llm"]
+        self.assertEqual(prompts, [["p"]] * 3)
+        _, err = self.run_code("llm_query('p', 'a long text that belongs to it')")
+        self.assertIn("put the text into the prompt", err)
+
+    def test_a_thread_that_cannot_start_says_what_to_do_instead(self):
+        self.begin()
+
+        def none(thread):
+            raise RuntimeError("can't start new thread")
+
+        kept, rlm.plain_start = rlm.plain_start, none
+        try:
+            _, err = self.run_code("import threading; threading.Thread(target=print).start()")
+        finally:
+            rlm.plain_start = kept
+        self.assertIn("query_llm_batched", err)
+
+    def test_variables_are_told_from_other_names(self):
+        self.begin()
+        self.run_code("import os; total = 1")
+        self.assertTrue(rlm.has_variable("total"))
+        for name in ("os", "query_llm", "nothing", "__name__"):
+            self.assertFalse(rlm.has_variable(name), name)
+
     def test_what_was_overwritten_is_restored_and_said(self):
         self.begin(sources=[("a", b"real", False)], answers={"query_llm": [{"value": "real"}]})
         self.run_code("query_llm = FINAL = None; context = answer = 'forged'; del rlm_query")

@@ -120,6 +120,12 @@ pub enum Outcome {
     },
     /// It never began.
     Refused(Refusal),
+    /// The program ended the runtime itself (`os._exit`), with this code: its state is lost, the VM must not be
+    /// used again.
+    RuntimeExited {
+        /// The code it gave.
+        code: i32,
+    },
 }
 
 /// Why an execution never began.

@@ -151,6 +151,7 @@ mod tests {
             (".*", ".*").prop_map(|(kind, message)| Outcome::Exception { kind, message }),
             Just(Outcome::Interrupted),
             ".*".prop_map(|reason| Outcome::Trapped { reason }),
+            any::<i32>().prop_map(|code| Outcome::RuntimeExited { code }),
         ]
     }
 

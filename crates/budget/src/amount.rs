@@ -62,20 +62,28 @@ impl Amount {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Exceeded {
     /// Tokens.
-    #[error("the token budget is used up: {used} of {limit}")]
+    #[error(
+        "the token budget does not suffice: {used} of {limit} are used or reserved, and {wanted} are needed next"
+    )]
     Tokens {
         /// Those used or reserved.
         used: u64,
         /// Those there are.
         limit: u64,
+        /// The most that what comes next can use.
+        wanted: u64,
     },
     /// Money.
-    #[error("the budget of {limit} micro-dollars is used up: {used}")]
+    #[error(
+        "the budget of {limit} micro-dollars does not suffice: {used} are used or reserved, and {wanted} are needed next"
+    )]
     Money {
         /// Millionths of a US dollar used or reserved.
         used: u64,
         /// Those there are.
         limit: u64,
+        /// The most that what comes next can use.
+        wanted: u64,
     },
     /// Queries.
     #[error("the budget of {limit} sub-calls is used up")]

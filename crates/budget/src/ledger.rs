@@ -138,11 +138,13 @@ impl Ledger {
             Exceeded::Tokens {
                 used: used.tokens,
                 limit: limit.tokens,
+                wanted: want.tokens,
             }
         } else if want.micro_dollars > left.micro_dollars {
             Exceeded::Money {
                 used: used.micro_dollars,
                 limit: limit.micro_dollars,
+                wanted: want.micro_dollars,
             }
         } else {
             Exceeded::SubCalls {
@@ -152,13 +154,26 @@ impl Ledger {
         Err((exceeded, may_come))
     }
 
-    /// Slices for `count` children, of one share more than there are children: the last one stays
-    /// here. No slice has more tokens than `most_tokens`, and each has a query at least.
-    ///
-    /// # Errors
-    /// [`Exceeded::Tokens`] if a slice would have fewer than `least_tokens`,
-    /// [`Exceeded::SubCalls`] if it would have no query.
+    /// Slices for as many of `count` children as fit, of one share more than there are slices: the last one
+    /// stays here. No slice has more tokens than `most_tokens`, and each has a query at least. Of those that do not
+    /// fit comes why.
     pub fn slices(
+        &self,
+        count: usize,
+        most_tokens: Option<u64>,
+        least_tokens: u64,
+    ) -> (Vec<Slice>, Option<Exceeded>) {
+        let mut why = None;
+        for fitting in (1..=count).rev() {
+            match self.equal_slices(fitting, most_tokens, least_tokens) {
+                Ok(slices) => return (slices, why),
+                Err(exceeded) => why = Some(exceeded),
+            }
+        }
+        (Vec::new(), why)
+    }
+
+    fn equal_slices(
         &self,
         count: usize,
         most_tokens: Option<u64>,
@@ -180,6 +195,7 @@ impl Ledger {
             return Err(Exceeded::Tokens {
                 used: limit - self.available().tokens.min(limit),
                 limit,
+                wanted: least_tokens.saturating_mul(count as u64 + 1),
             });
         }
         (0..count)

@@ -12,6 +12,8 @@ pub const WORKLOAD: u8 = 1;
 pub const USAGE: u8 = 2;
 /// The host cannot do it.
 pub const HOST: u8 = 3;
+/// There is an answer, and it is only the best there was when a limit came.
+pub const PARTIAL: u8 = 4;
 /// A time limit was reached.
 pub const TIME_LIMIT: u8 = 124;
 /// Ended by Ctrl-C, as shells count it: 128 + SIGINT.

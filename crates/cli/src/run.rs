@@ -193,7 +193,9 @@ fn read_program(file: &Path) -> Result<Vec<u8>, Failure> {
 fn conclude(outcome: Outcome, memory_mib: u32) -> (u8, &'static str, Option<String>) {
     match outcome {
         // The low eight bits, as every shell sees them.
-        Outcome::Exited { code, .. } => (code.to_le_bytes()[0], "exited", None),
+        Outcome::Exited { code, .. } | Outcome::RuntimeExited { code } => {
+            (code.to_le_bytes()[0], "exited", None)
+        }
         Outcome::Exception { kind, .. } if kind == "MemoryError" => (
             WORKLOAD,
             "exception",

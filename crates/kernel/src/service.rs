@@ -171,7 +171,7 @@ fn execute(instance: &mut Instance, running: &Running, has_ended: &mut bool) -> 
     *has_ended = ran.is_err();
     match ran {
         Ok(outcome) => outcome,
-        Err(RunError::Exited(code)) => Outcome::Exited { code, value: None },
+        Err(RunError::Exited(code)) => Outcome::RuntimeExited { code },
         Err(RunError::Trapped(reason)) => Outcome::Trapped { reason },
     }
 }

@@ -20,8 +20,8 @@
 //! What holds for every call:
 //! - It is bounded: time to connect, time between bytes, time in all, bytes of the reply.
 //! - Cancelling the token ends it at once, its connection with it. So does dropping the future.
-//! - It is tried again only if the provider says so (429, 503, Anthropic's 529) or if nothing was
-//!   sent at all (connection refused), and never after a part of the reply has come.
+//! - It is tried again only if the provider says so (429, 503, Anthropic's 529), its server failed (500, 502,
+//!   504), or nothing was sent at all (connection refused), and never after a part of the reply has come.
 //! - Usage is the provider's. Where the provider gives none it is estimated and says so.
 //! - A failure says what the call may have cost: [`Failure::usage`].
 //!

@@ -1,5 +1,8 @@
 //! The argument of a `FINAL(` in prose: where it ends and what it says.
 
+use serde::de::IgnoredAny;
+use serde_json::Deserializer;
+
 /// What stands between the parentheses.
 #[derive(Clone, Debug)]
 pub(crate) struct Argument {
@@ -29,6 +32,13 @@ pub(crate) fn argument(text: &str, from: usize) -> Argument {
             end: Some(close + 1),
         };
     }
+    if let Some((inside, close)) = fenced(text, from).or_else(|| json(text, from)) {
+        return Argument {
+            text: inside.trim().to_owned(),
+            is_formatted: false,
+            end: Some(close + 1),
+        };
+    }
     let close = balanced_close(text, from);
     Argument {
         text: match literal {
@@ -41,6 +51,36 @@ pub(crate) fn argument(text: &str, from: usize) -> Argument {
         is_formatted: false,
         end: close.map(|close| close + 1),
     }
+}
+
+/// What is inside a fenced block that is the whole argument, and the closing parenthesis.
+fn fenced(text: &str, from: usize) -> Option<(&str, usize)> {
+    let rest = text[from..].trim_start();
+    let (_, body) = rest.strip_prefix("```")?.split_once('\n')?;
+    let (inside, tail) = match body.strip_prefix("```") {
+        Some(tail) => ("", tail),
+        None => body.split_once("\n```")?,
+    };
+    Some((inside, closing(text, tail)?))
+}
+
+/// JSON that is the whole argument, whatever parentheses it has in its strings, and the closing
+/// parenthesis.
+fn json(text: &str, from: usize) -> Option<(&str, usize)> {
+    let rest = text[from..].trim_start();
+    if !rest.starts_with(['{', '[']) {
+        return None;
+    }
+    let mut values = Deserializer::from_str(rest).into_iter::<IgnoredAny>();
+    values.next()?.ok()?;
+    let (inside, tail) = rest.split_at(values.byte_offset());
+    Some((inside, closing(text, tail)?))
+}
+
+/// Where the parenthesis stands that the rest of a text begins with, past white space.
+fn closing(text: &str, rest: &str) -> Option<usize> {
+    let rest = rest.trim_start();
+    rest.starts_with(')').then(|| text.len() - rest.len())
 }
 
 /// The closing parenthesis that belongs to the one before the place; none if it would be in the middle of

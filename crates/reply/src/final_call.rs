@@ -6,7 +6,7 @@
 use crate::argument::{Argument, argument};
 use crate::correction::excerpt;
 use crate::reader::Reader;
-use crate::{Command, Fault};
+use crate::{Command, Fault, TextAnswer};
 
 /// The longest label that is looked for, in characters.
 const MAX_LABEL: usize = 40;
@@ -27,6 +27,8 @@ yield";
 pub(crate) struct Call {
     /// Whether it is `FINAL_VAR`.
     pub(crate) is_variable: bool,
+    /// Where in the line it begins.
+    name: usize,
     /// Where in the line its argument begins.
     argument: usize,
 }
@@ -50,6 +52,7 @@ pub(crate) fn call_at(line: &str) -> Option<Call> {
     let end = line.trim_end_matches(|c| is_mark(c) || c == '.');
     (!is_loose || end.ends_with(')')).then_some(Call {
         is_variable: rest.len() < name.len(),
+        name: line.len() - start.len(),
         argument: line.len() - argument.len(),
     })
 }
@@ -72,7 +75,8 @@ fn consists_of(text: &str, words: &[&str]) -> bool {
 }
 
 /// Whether a text can be the name of a Python variable.
-pub(crate) fn is_identifier(text: &str) -> bool {
+#[must_use]
+pub fn is_identifier(text: &str) -> bool {
     let begins_well = text.starts_with(|c: char| c.is_alphabetic() || c == '_');
     begins_well
         && text.chars().all(|c| c.is_alphanumeric() || c == '_')
@@ -124,6 +128,7 @@ fn trail(rest: &str) -> Trail {
 impl Reader<'_> {
     /// Reads a call of `FINAL`.
     pub(crate) fn answer(&mut self, call: Call) -> Result<(), Fault> {
+        let begin = self.at + call.name;
         let from = self.at + call.argument;
         let argument = argument(self.text, from);
         let is_meant = match argument.end {
@@ -134,7 +139,8 @@ impl Reader<'_> {
             }
         };
         if is_meant {
-            self.finish(argument)?;
+            let end = argument.end.unwrap_or(self.text.len());
+            self.finish(argument, &self.text[begin..end])?;
         }
         Ok(())
     }
@@ -195,7 +201,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn finish(&mut self, argument: Argument) -> Result<(), Fault> {
+    fn finish(&mut self, argument: Argument, call: &str) -> Result<(), Fault> {
         let text = argument.text;
         if text.trim().is_empty() {
             return Err("Your FINAL() is empty.".to_owned());
@@ -217,7 +223,11 @@ impl Reader<'_> {
                 "FINAL(f\"{shown}\") is an f-string, but outside of a code block nothing is filled in."
             ));
         }
-        self.add(Command::Final(text));
+        self.add_answer(TextAnswer {
+            text,
+            call: Some(call.to_owned()),
+            is_between_prose: false,
+        });
         Ok(())
     }
 }

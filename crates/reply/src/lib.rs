@@ -22,6 +22,7 @@
 //! - Inside code nothing is looked for: the REPL has functions of the same names.
 //! - `FINAL` counts past bullets, headings, emphasis and a label such as `Final answer:`. Inside a
 //!   sentence it is only mentioned.
+//! - An answer between lines of prose may be quoted: [`TextAnswer`] says so, and whoever runs the reply asks.
 //! - Commands keep the reply's order. An answer before code, two answers that differ, an empty answer and
 //!   a placeholder are corrected.
 //!
@@ -45,6 +46,7 @@ mod statement;
 mod tool_call;
 
 use correction::{correction, excerpt};
+pub use final_call::is_identifier;
 use std::borrow::Cow;
 
 /// Tokens that some servers leave at a reply's end.
@@ -65,7 +67,7 @@ pub enum Command {
     /// Run Python in the REPL.
     Code(PythonCode),
     /// Finish with the answer given as text in the reply.
-    Final(String),
+    Final(TextAnswer),
     /// Finish with the value of this REPL variable.
     FinalVariable(String),
     /// Ask a language model; from tool calls only.
@@ -74,6 +76,17 @@ pub enum Command {
     Snapshot(String),
     /// Go back to the snapshot of this name or id; from tool calls only.
     Rollback(String),
+}
+
+/// An answer given as text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TextAnswer {
+    /// The answer itself.
+    pub text: String,
+    /// The call of `FINAL` as the reply has it; none for tool calls and dictionaries.
+    pub call: Option<String>,
+    /// Whether it stands between lines of prose, where it may only be quoted.
+    pub is_between_prose: bool,
 }
 
 /// Commands for bash.
@@ -113,6 +126,23 @@ impl Command {
 
     fn bash(source: String) -> Self {
         Self::Run(BashCommand { source })
+    }
+
+    /// An answer that is no call of `FINAL`.
+    fn answer(text: String) -> Self {
+        Self::Final(TextAnswer {
+            text,
+            call: None,
+            is_between_prose: false,
+        })
+    }
+
+    /// Whether two answers say the same, wherever they stand.
+    fn is_same_answer(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Final(one), Self::Final(other)) => one.text == other.text,
+            (one, other) => one == other,
+        }
     }
 
     /// Whether the command ends the run with an answer.
@@ -183,11 +213,14 @@ fn settled(mut commands: Vec<Command>) -> Result<Vec<Command>, Fault> {
     };
     let shown = |answer: &Command| match answer {
         Command::FinalVariable(name) => format!("FINAL_VAR({})", excerpt(name)),
-        Command::Final(text) => format!("FINAL({})", excerpt(text)),
+        Command::Final(answer) => format!("FINAL({})", excerpt(&answer.text)),
         _ => String::new(),
     };
     let answer = &commands[first];
-    if let Some(other) = commands.iter().find(|c| c.is_answer() && *c != answer) {
+    if let Some(other) = commands
+        .iter()
+        .find(|c| c.is_answer() && !c.is_same_answer(answer))
+    {
         return Err(format!(
             "Your reply gives two different answers: {} and {}. Write only the one you mean.",
             shown(answer),

@@ -6,7 +6,7 @@
 use crate::correction::excerpt;
 use crate::fences::{Block, Fences, Language, line_at, opens};
 use crate::tool_call::{self, Meant};
-use crate::{Command, Fault, bare, final_call, json, program};
+use crate::{Command, Fault, TextAnswer, bare, final_call, json, program};
 
 /// After so many calls of `FINAL` the model only repeats itself, and each may take a look at the whole
 /// rest of the reply.
@@ -40,10 +40,16 @@ fn read_marked(text: &str) -> Result<Reading, Fault> {
         at: 0,
         line_end: None,
         calls: 0,
+        has_prose: false,
         reading: Reading::default(),
     };
     while reader.at < text.len() {
         reader.step()?;
+    }
+    if !reader.has_prose
+        && let Some(Command::Final(answer)) = reader.reading.commands.last_mut()
+    {
+        answer.is_between_prose = false;
     }
     Ok(reader.reading)
 }
@@ -63,6 +69,8 @@ pub(crate) struct Reader<'a> {
     line_end: Option<usize>,
     /// How many calls of `FINAL` were read.
     calls: usize,
+    /// Whether there was a line of prose since the last answer.
+    has_prose: bool,
     reading: Reading,
 }
 
@@ -117,8 +125,18 @@ impl<'a> Reader<'a> {
         self.reading.commands.push(command);
     }
 
+    /// Adds an answer. Whether prose follows too is known at the end.
+    pub(crate) fn add_answer(&mut self, answer: TextAnswer) {
+        let is_between_prose = std::mem::take(&mut self.has_prose);
+        self.add(Command::Final(TextAnswer {
+            is_between_prose,
+            ..answer
+        }));
+    }
+
     /// Passes a line of prose over.
     pub(crate) fn prose(&mut self, line: &str) {
+        self.has_prose |= !line.trim().is_empty();
         if line.matches("```").count() % 2 == 1 || line.trim_start().starts_with("```") {
             self.reading
                 .broken_fence

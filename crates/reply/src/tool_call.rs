@@ -145,8 +145,10 @@ pub(crate) fn commands(text: &str, meant: Meant) -> Result<Vec<Command>, Fault> 
 fn answer(value: &Value) -> Option<Result<Command, Fault>> {
     let content = text_of(value.get("content")?);
     let fault = match value.get("ready")? {
-        Value::Bool(true) if content.trim().is_empty() => "has an empty \"content\"".to_owned(),
-        Value::Bool(true) => return Some(Ok(Command::Final(content))),
+        ready if is_true(ready) && content.trim().is_empty() => {
+            "has an empty \"content\"".to_owned()
+        }
+        ready if is_true(ready) => return Some(Ok(Command::answer(content))),
         Value::Bool(false) => "says \"ready\": false, so nothing was done".to_owned(),
         other => format!(
             "has \"ready\": {}, which must be true or false",
@@ -158,6 +160,11 @@ fn answer(value: &Value) -> Option<Result<Command, Fault>> {
          \"ready\": true.",
         excerpt(&content)
     )))
+}
+
+/// Whether a value means yes: models write 1 too.
+fn is_true(value: &Value) -> bool {
+    *value == Value::Bool(true) || value.as_u64() == Some(1)
 }
 
 /// Whether JSON that cannot be read was going to be a call or an answer.
@@ -213,7 +220,7 @@ fn of_tool(tool: Tool) -> Result<Command, String> {
     Ok(match tool {
         Tool::Python { code } => Command::python(filled(code)?),
         Tool::Bash { command } => Command::bash(filled(command)?),
-        Tool::Final { answer } => Command::Final(filled(text_of(&answer))?),
+        Tool::Final { answer } => Command::answer(filled(text_of(&answer))?),
         Tool::FinalVar { name } if is_identifier(&name) => Command::FinalVariable(name),
         Tool::FinalVar { name } => return Err(format!("`{name}` is no variable")),
         Tool::QueryLlm { prompt } => Command::QueryLlm(LlmQuery {

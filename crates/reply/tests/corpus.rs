@@ -10,7 +10,10 @@ fn shown(command: &Command) -> Value {
     match command {
         Command::Run(script) => json!({"bash": script.source}),
         Command::Code(program) => json!({"python": program.source}),
-        Command::Final(text) => json!({"final": text}),
+        Command::Final(answer) if answer.is_between_prose => {
+            json!({"final_between_prose": answer.text})
+        }
+        Command::Final(answer) => json!({"final": answer.text}),
         Command::FinalVariable(name) => json!({"final_var": name}),
         Command::QueryLlm(query) => json!({"query_llm": query.prompt}),
         Command::Snapshot(name) => json!({"snapshot": name}),

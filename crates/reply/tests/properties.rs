@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use ukernel_reply::{Command, Parsed, PythonCode, parse};
+use ukernel_reply::{Command, Parsed, PythonCode, TextAnswer, parse};
 
 const ONE_MEGABYTE: usize = 1_000_000;
 const TEN_MEGABYTES: usize = 10 * ONE_MEGABYTE;
@@ -117,6 +117,8 @@ proptest! {
     fn an_answer_comes_out_unchanged(answer in "[a-zA-Z0-9 ,.é]{1,40}[0-9]", before in prose()) {
         let answer = answer.trim().to_owned();
         let reply = format!("{before}FINAL({answer})\n");
+        let call = Some(format!("FINAL({answer})"));
+        let answer = TextAnswer { text: answer, call, is_between_prose: false };
         prop_assert_eq!(parse(&reply), Parsed::Commands(vec![Command::Final(answer)]));
     }
 

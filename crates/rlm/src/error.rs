@@ -79,23 +79,27 @@ pub enum RlmError {
     },
     /// The run has no tokens left, and no answer.
     #[error(
-        "token budget exceeded: {used} of {limit} used. hint: raise max_total_tokens (--budget-tokens)"
+        "token budget exceeded: {used} of {limit} used, and the next call may need {wanted}. hint: raise max_total_tokens (--budget-tokens)"
     )]
     TokenBudgetExceeded {
         /// Tokens used.
         used: u64,
         /// Tokens there were.
         limit: u64,
+        /// The most that the next call could have used.
+        wanted: u64,
     },
     /// The run has no money left, and no answer.
     #[error(
-        "budget of {limit} micro-dollars exceeded: {used} used. hint: raise max_total_micro_dollars (--budget-usd)"
+        "budget of {limit} micro-dollars exceeded: {used} used, and the next call may need {wanted}. hint: raise max_total_micro_dollars (--budget-usd)"
     )]
     MoneyBudgetExceeded {
         /// Millionths of a US dollar used.
         used: u64,
         /// Those there were.
         limit: u64,
+        /// The most that the next call could have used.
+        wanted: u64,
     },
     /// The run has no queries left, and no answer.
     #[error(
@@ -281,12 +285,15 @@ impl RlmError {
 
 impl From<LlmError> for RlmError {
     fn from(error: LlmError) -> Self {
+        if let LlmError::BadReplay { .. } = &error {
+            return Self::Config(Problem::of(error));
+        }
         let provider = match &error {
             LlmError::Failed(failure) => failure.provider.clone(),
             LlmError::NoKey { provider, .. } | LlmError::UnknownProvider { provider, .. } => {
                 provider.clone()
             }
-            LlmError::ReplayMismatch { .. } | LlmError::BadReplay { .. } => "replay".to_owned(),
+            LlmError::ReplayMismatch { .. } => "replay".to_owned(),
             _ => String::new(),
         };
         let is_setup = match &error {
@@ -294,7 +301,7 @@ impl From<LlmError> for RlmError {
                 failure.kind,
                 FailureKind::Connect | FailureKind::Unauthorized | FailureKind::NotFound
             ),
-            LlmError::ReplayMismatch { .. } | LlmError::BadReplay { .. } => false,
+            LlmError::ReplayMismatch { .. } => false,
             _ => true,
         };
         Self::LlmProviderError {

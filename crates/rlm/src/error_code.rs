@@ -109,8 +109,16 @@ impl RlmError {
             Self::ExecutionFailed { exit_code, stderr } => {
                 json!({"exit_code": exit_code, "stderr": stderr})
             }
-            Self::TokenBudgetExceeded { used, limit }
-            | Self::MoneyBudgetExceeded { used, limit } => json!({"used": used, "limit": limit}),
+            Self::TokenBudgetExceeded {
+                used,
+                limit,
+                wanted,
+            }
+            | Self::MoneyBudgetExceeded {
+                used,
+                limit,
+                wanted,
+            } => json!({"used": used, "limit": limit, "wanted": wanted}),
             Self::SubCallBudgetExceeded { limit } => json!({"limit": limit}),
             Self::TimeBudgetExceeded {
                 elapsed_ms,

@@ -72,11 +72,49 @@ impl Schema {
     /// # Errors
     /// What is wrong, for a model to read.
     pub fn read(&self, text: &str) -> Result<Value, String> {
-        let value: Value = serde_json::from_str(unfenced(text))
-            .map_err(|error| format!("it is no JSON: {error}"))?;
+        let text = unfenced(text);
+        let value: Value =
+            serde_json::from_str(text).map_err(|error| format!("it is no JSON: {error}"))?;
+        if is_rounded(text) {
+            return Err(
+                "it has an integer of more than 64 bits, which would be rounded: give it as a string"
+                    .to_owned(),
+            );
+        }
         self.check(&value)?;
         Ok(value)
     }
+}
+
+/// Whether JSON has an integer that a [`Value`] rounds: one of more than 64 bits becomes a float there.
+pub(crate) fn is_rounded(json: &str) -> bool {
+    let mut rest = json;
+    while let Some(at) = rest.find(|c: char| c == '"' || c == '-' || c.is_ascii_digit()) {
+        rest = &rest[at..];
+        if let Some(inside) = rest.strip_prefix('"') {
+            rest = past_string(inside);
+            continue;
+        }
+        let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || "+-.".contains(c)));
+        let (number, after) = rest.split_at(end.unwrap_or(rest.len()));
+        let is_integer = !number.contains(['.', 'e', 'E']);
+        if is_integer && number.parse::<i64>().is_err() && number.parse::<u64>().is_err() {
+            return true;
+        }
+        rest = after;
+    }
+    false
+}
+
+/// What follows a string whose inside begins here.
+fn past_string(inside: &str) -> &str {
+    let mut is_escaped = false;
+    let end = inside.find(|c: char| {
+        let ends = c == '"' && !is_escaped;
+        is_escaped = c == '\\' && !is_escaped;
+        ends
+    });
+    end.map_or("", |end| &inside[end + 1..])
 }
 
 fn clip(error: &dyn std::fmt::Display) -> String {
@@ -116,6 +154,32 @@ mod tests {
         assert!(reason("{\"count\": \"3\"}").contains("/count"));
         assert!(reason("{\"count\": 1, \"name\": \"X\"}").contains("/name"));
         assert!(reason("three").contains("no JSON"));
+    }
+
+    #[test]
+    fn integers_that_would_be_rounded_are_seen() {
+        for exact in [
+            "18446744073709551615",
+            "[-9223372036854775808, 1e30, 0.5]",
+            "{\"a\\\"1\": \"100000000000000000000\"}",
+            "null",
+        ] {
+            assert!(!is_rounded(exact), "{exact}");
+        }
+        for rounded in [
+            "18446744073709551616",
+            "[1, -9223372036854775809]",
+            "{\"a\\\\\": 100000000000000000000}",
+        ] {
+            assert!(is_rounded(rounded), "{rounded}");
+        }
+        let schema = Schema::new(json!({"type": "integer"})).expect("a schema");
+        assert!(
+            schema
+                .read("100000000000000000000")
+                .expect_err("rounded")
+                .contains("as a string")
+        );
     }
 
     #[test]

@@ -138,6 +138,7 @@ pub(crate) fn deep(levels: u32) -> Vec<Record> {
         let child = NodeStarted {
             parent: Some(id),
             call: Some((id, 0)),
+            depth: id + 1,
             ..root.clone()
         };
         add(id + 1, Event::NodeStarted(child));

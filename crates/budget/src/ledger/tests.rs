@@ -31,7 +31,8 @@ fn what_was_not_used_is_available_again() {
         ledger.reserve_now(tokens(30)).expect_err("no room"),
         Exceeded::Tokens {
             used: 80,
-            limit: 100
+            limit: 100,
+            wanted: 30
         }
     );
     first.settle(&spent(10));
@@ -44,7 +45,9 @@ fn what_was_not_used_is_available_again() {
 #[test]
 fn a_child_spends_its_slice_and_returns_the_rest() {
     let ledger = ledger(100);
-    let mut slices = ledger.slices(3, None, 1).expect("room").into_iter();
+    let (slices, lack) = ledger.slices(3, None, 1);
+    assert_eq!(lack, None);
+    let mut slices = slices.into_iter();
     assert_eq!(ledger.available().tokens, 25);
     let first = slices.next().expect("three");
     assert_eq!(first.ledger().limit().tokens, 25);
@@ -58,14 +61,23 @@ fn a_child_spends_its_slice_and_returns_the_rest() {
         (ledger.available().tokens, ledger.spent().tokens()),
         (95, 5)
     );
-    assert!(
-        ledger.slices(3, None, 30).is_err(),
-        "too small to be of use"
-    );
-    assert!(
-        ledger.slices(100, None, 0).is_err(),
-        "a hundred queries are no slices for a hundred children and one"
-    );
+}
+
+#[test]
+fn as_many_slices_are_made_as_fit() {
+    let ledger = ledger(100);
+    let (slices, lack) = ledger.slices(8, None, 25);
+    assert_eq!(slices.len(), 3, "three quarters, and one stays");
+    let said = lack.expect("five lack").to_string();
+    assert!(said.contains("125 are needed"), "{said}");
+    drop(slices);
+    let (slices, lack) = ledger.slices(100, None, 0);
+    assert_eq!(slices.len(), 99, "each is a query itself");
+    assert!(matches!(lack, Some(Exceeded::SubCalls { limit: 100 })));
+    drop(slices);
+    let (slices, lack) = ledger.slices(1, Some(10), 20);
+    assert!(slices.is_empty() && lack.is_some());
+    assert_eq!(ledger.available().tokens, 100);
 }
 
 #[tokio::test]
@@ -128,8 +140,8 @@ proptest! {
                     charged += used.min(most);
                 },
                 2 => drop(open.pop()),
-                _ => if let Ok(new) = ledger.slices(2, Some(want), 1) {
-                    for slice in new {
+                _ => {
+                    for slice in ledger.slices(2, Some(want), 1).0 {
                         let limit = slice.ledger().limit().tokens;
                         let call = slice.ledger().reserve_now(tokens(used.min(limit)));
                         call.expect("room").settle(&spent(used.min(limit)));

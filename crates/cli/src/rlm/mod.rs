@@ -9,12 +9,13 @@ use crate::{home, settings};
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use terraphim_rlm::{
     Context, Problem, Query, RlmConfig, RlmError, RlmResponse, Surroundings, TerraphimRlm,
 };
 use tokio_util::sync::CancellationToken;
-use ukernel_trajectory::TrajectoryFile;
+use ukernel_llm::{FailureKind, LlmError};
+use ukernel_trajectory::{Event, Record, TrajectoryFile};
 use watch::Watch;
 
 /// Contexts larger than this get the largest machine there is: loading takes twice their length.
@@ -28,7 +29,9 @@ const MAX_SCHEMA_BYTES: u64 = 64 << 10;
 
 /// Answers a question.
 pub fn rlm(args: &Rlm) -> Result<u8, Failure> {
-    let (config, context, schema) = prepare(args).map_err(|failure| said(args, failure))?;
+    let told = Told::default();
+    let (config, context, schema) = prepare(args).map_err(|failure| said(args, failure, &told))?;
+    let trace_folder = config.trace_folder.clone();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -38,8 +41,8 @@ pub fn rlm(args: &Rlm) -> Result<u8, Failure> {
     let stop = cancel.clone();
     ctrlc::set_handler(move || stop.cancel())
         .map_err(|error| Failure::host(error, "signal handlers cannot be installed"))?;
-    let watch = Arc::new(Watch::new(args.quiet));
-    let seen = Arc::clone(&watch);
+    let watch = Watch::new(args.quiet);
+    let (seen, noted) = (Arc::clone(&watch), told.clone());
     let query = Query {
         question: args.question.clone(),
         context,
@@ -49,7 +52,11 @@ pub fn rlm(args: &Rlm) -> Result<u8, Failure> {
             // Who names a file wants to read it.
             verbose: true,
         }),
-        watcher: Some(Arc::new(move |record| seen.see(record))),
+        watcher: Some(Arc::new(move |record| {
+            noted.note(record);
+            seen.see(record);
+        })),
+        streamed: watch.streamed(),
         cancel: cancel.clone(),
         ..Query::default()
     };
@@ -58,9 +65,49 @@ pub fn rlm(args: &Rlm) -> Result<u8, Failure> {
     watch.end();
     // Threads that still end VMs are not waited for: the VMs end with this process.
     runtime.shutdown_background();
-    let response = answered.map_err(|error| said(args, failure_of(error, names_model)))?;
+    told.set_trajectory(args.trace.as_deref(), trace_folder.as_deref());
+    let response = answered.map_err(|error| said(args, failure_of(error, names_model), &told))?;
     print(args.json, &response)?;
-    Ok(0)
+    let Some(why) = &response.partial else {
+        return Ok(0);
+    };
+    if args.quiet {
+        // The running tree has said it otherwise.
+        let why = why.split_whitespace().collect::<Vec<_>>().join(" ");
+        eprintln!("partial answer: {why}");
+    }
+    Ok(crate::failure::PARTIAL)
+}
+
+/// What is known of a run also when it fails, for `--json`.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Value>>);
+
+impl Told {
+    fn document(&self) -> MutexGuard<'_, Value> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, record: &Record) {
+        match &record.event {
+            Event::RunStarted(started) => self.document()["run"] = json!(started.run),
+            Event::RunEnded { spent, .. } => self.document()["spent"] = json!(spent),
+            _ => {}
+        }
+    }
+
+    /// Where the trajectory is, if the run has begun.
+    fn set_trajectory(&self, file: Option<&Path>, folder: Option<&Path>) {
+        let mut document = self.document();
+        let Some(run) = document["run"].as_str() else {
+            return;
+        };
+        let path = match file {
+            Some(file) => Some(file.to_owned()),
+            None => folder.map(|folder| folder.join(format!("{run}.jsonl"))),
+        };
+        document["trajectory"] = json!(path);
+    }
 }
 
 async fn answer(
@@ -158,10 +205,12 @@ fn schema(path: &Path) -> Result<Value, Failure> {
 }
 
 /// The failure, as the document that `--json` promises too.
-fn said(args: &Rlm, failure: Failure) -> Failure {
+fn said(args: &Rlm, failure: Failure, told: &Told) -> Failure {
     if args.json {
+        let told = told.document();
         let document = json!({
             "error": {"kind": failure.kind(), "message": failure.what(), "hint": failure.hint()},
+            "spent": told["spent"], "run": told["run"], "trajectory": told["trajectory"],
         });
         // Nobody there to read is no failure of its own.
         let _ = writeln!(std::io::stdout(), "{document}");
@@ -193,6 +242,16 @@ fn harmless(text: &str) -> String {
     text.chars().filter(is_harmless).collect()
 }
 
+fn is_about_a_key(cause: &(dyn std::error::Error + 'static)) -> bool {
+    match cause.downcast_ref::<LlmError>() {
+        Some(LlmError::NoKey { .. }) => true,
+        Some(other) => other
+            .failure()
+            .is_some_and(|failure| failure.kind == FailureKind::Unauthorized),
+        None => false,
+    }
+}
+
 /// An error of the runtime as the command tells it.
 pub fn failure_of(error: RlmError, names_model: bool) -> Failure {
     let text = error.to_string();
@@ -212,7 +271,12 @@ pub fn failure_of(error: RlmError, names_model: bool) -> Failure {
         _ => (crate::failure::WORKLOAD, "failed"),
     };
     let hint = match &error {
-        RlmError::LlmProviderError { is_setup: true, .. } if !names_model => Some(
+        // A key that lacks or is refused is another matter than who is asked.
+        RlmError::LlmProviderError {
+            is_setup: true,
+            cause,
+            ..
+        } if !names_model && !is_about_a_key(cause.as_ref()) => Some(
             "name a model with --model, such as ollama/qwen3 with a local Ollama, or \
              openrouter/NAME with OPENROUTER_API_KEY set; docs/rlm.md shows the set-ups"
                 .to_owned(),

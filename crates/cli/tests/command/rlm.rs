@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 pub const WITHOUT_VMS: &[Behaviour] = &[
     ("contexts_that_cannot_be_are_named", bad_contexts),
     ("settings_that_cannot_be_are_named", bad_settings),
+    ("a_replay_that_is_not_there_is_wrong_usage", no_replay),
     ("trajectories_that_are_none_are_named", bad_trajectories),
 ];
 
@@ -31,6 +32,12 @@ pub const BEHAVIOURS: &[Behaviour] = &[
         shown,
     ),
     ("runs_are_kept_without_their_texts", kept),
+    (
+        "a_partial_answer_says_so_and_has_a_code_of_its_own",
+        partial,
+    ),
+    ("a_key_that_is_refused_has_one_hint", refused_key),
+    ("what_a_time_limit_cuts_off_stays_in_the_tree", cut_off),
 ];
 
 fn project() -> PathBuf {
@@ -121,6 +128,13 @@ fn json() {
     let ran = talk.ask(&["--json", "--quiet"]).expect(1);
     let document: Value = serde_json::from_str(&ran.text()).expect("one document");
     assert_eq!(document["error"]["kind"], "model");
+    assert!(document["spent"]["steps"].as_u64() > Some(0), "{document}");
+    let path = document["trajectory"].as_str().expect("a trajectory");
+    assert!(
+        path.contains(document["run"].as_str().expect("a run")),
+        "{path}"
+    );
+    assert!(Path::new(path).exists(), "{path}");
     assert!(
         ran.stderr.starts_with("error: the replay"),
         "{}",
@@ -273,6 +287,95 @@ fn kept() {
         "{}",
         ran.text()
     );
+}
+
+fn partial() {
+    let talk = Talk::new(&["```python\nprint(1)\n```", "FINAL(so far)"]);
+    let config = talk.path("c.toml");
+    std::fs::write(&config, "max_iterations = 2\n").expect("written");
+    let ran = talk.ask(&["--quiet", "--config", &config]).expect(4);
+    assert_eq!(ran.text(), "so far\n");
+    assert_eq!(
+        ran.stderr,
+        "partial answer: 1 step was taken, and the last is for the answer\n"
+    );
+    let ran = talk.ask(&["--config", &config]).expect(4);
+    assert_eq!(
+        ran.stderr.matches("partial answer").count(),
+        1,
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(
+        ran.stderr.matches("the model is asked").count(),
+        2,
+        "{}",
+        ran.stderr
+    );
+}
+
+fn refused_key() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a request");
+        let _ = std::io::Read::read(&mut stream, &mut [0; 65536]);
+        let body = "{\"error\": {\"message\": \"no such key\"}}";
+        let head =
+            "HTTP/1.1 401 Unauthorized\r\ncontent-type: application/json\r\nconnection: close";
+        write!(
+            stream,
+            "{head}\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .expect("answered");
+    });
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("c.toml");
+    let text = format!(
+        "llm_provider = \"mine\"\nllm_model = \"any\"\n[providers.mine]\n\
+         base_url = \"http://127.0.0.1:{port}/v1/\"\nkey_variable = \"MINE_KEY\"\n"
+    );
+    std::fs::write(&config, text).expect("written");
+    let config = config.to_string_lossy();
+    let output = ukernel(&home(), &["rlm", "What?", "--config", &config])
+        .env("MINE_KEY", "wrong")
+        .output()
+        .expect("the command starts");
+    let ran = Ran::from(output).expect(3);
+    server.join().expect("asked");
+    assert_eq!(ran.stderr.matches("hint:").count(), 1, "{}", ran.stderr);
+    assert!(ran.stderr.contains("hint: check the key"), "{}", ran.stderr);
+}
+
+fn cut_off() {
+    let talk = Talk::new(&[]);
+    let line = |reply: &str, delay: u64| {
+        let line = serde_json::json!({
+            "version": 1, "when": {}, "delay_ms": delay, "reply": {"text": reply}});
+        format!("{line}\n")
+    };
+    let code = "```python\nquery_llm_batched(['a', 'b'])\n```";
+    let lines = line(code, 0) + &line("soon", 0) + &line("late", 600_000) + &line("FINAL(ok)", 0);
+    std::fs::write(talk.path("talk.jsonl"), lines).expect("written");
+    let config = talk.path("c.toml");
+    std::fs::write(&config, "execution_timeout_ms = 2000\n").expect("written");
+    let trace = talk.path("trace.jsonl");
+    let ran = talk
+        .ask(&["--config", &config, "--trace", &trace])
+        .expect(0);
+    assert!(ran.stderr.contains("query_llm ×2"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("cut off"), "{}", ran.stderr);
+    let shown = run(&["trace", "show", &trace, "--full"]).expect(0).text();
+    assert!(
+        shown.contains("soon") && shown.contains("cut off"),
+        "{shown}"
+    );
+}
+
+fn no_replay() {
+    let ran = run(&["rlm", "What?", "--model", "replay:/nowhere/talk.jsonl"]).expect(2);
+    assert!(ran.stderr.contains("/nowhere/talk.jsonl"), "{}", ran.stderr);
 }
 
 fn bad_contexts() {

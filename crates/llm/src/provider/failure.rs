@@ -123,11 +123,12 @@ impl Fault {
         }
     }
 
-    /// Whether the call is tried again: only if the provider says so or nothing was sent, and
-    /// never once a part of the reply has come.
+    /// Whether the call is tried again: only if the provider says so, nothing was sent, or its server failed
+    /// (500, 502, 504), and never once a part of the reply has come.
     pub(super) fn is_worth_another(&self, provider: &Provider, has_begun: bool) -> bool {
         let is_passing = match self.kind {
             FailureKind::Connect | FailureKind::RateLimited => true,
+            FailureKind::Server => matches!(self.status, Some(500 | 502 | 504)),
             FailureKind::Overloaded => self.status != Some(529) || *provider == Provider::Anthropic,
             _ => false,
         };
@@ -221,10 +222,10 @@ mod tests {
         let again = |status, provider: &Provider| {
             Fault::of_status(status, "", &none).is_worth_another(provider, false)
         };
-        for status in [429, 503] {
+        for status in [429, 500, 502, 503, 504] {
             assert!(again(status, &Provider::OpenAi), "{status}");
         }
-        for status in [302, 400, 401, 403, 404, 408, 500, 502, 504, 529] {
+        for status in [302, 400, 401, 403, 404, 408, 501, 529] {
             assert!(!again(status, &Provider::OpenAi), "{status}");
         }
         assert!(again(529, &Provider::Anthropic));

@@ -4,8 +4,8 @@
 //! ```text
 //!   a call ──> attempt ──> reply
 //!                │ ^
-//!                │ └── wait (Retry-After, or backoff) ── only RateLimited, Overloaded, Connect,
-//!                v                                       and only if no part of a reply came
+//!                │ └── wait (Retry-After, or backoff) ── only RateLimited, Overloaded, Connect, and
+//!                v                                       Server by 500, 502, 504; only if no part of a reply came
 //!             failure
 //! ```
 

@@ -112,8 +112,7 @@ async fn what_will_not_pass_is_asked_once() {
             (401, FailureKind::Unauthorized),
             (403, FailureKind::Unauthorized),
             (404, FailureKind::NotFound),
-            (500, FailureKind::Server),
-            (502, FailureKind::Server),
+            (501, FailureKind::Server),
         ] {
             let body = r#"{"error":{"message":"no\nway"}}"#;
             let failure = failure_when_sent(wire, answer(status, "", body)).await;
@@ -122,6 +121,33 @@ async fn what_will_not_pass_is_asked_once() {
             assert_eq!(failure.message, "no way", "{wire:?} {status}");
             assert_eq!(failure.usage, None);
         }
+    }
+}
+
+/// A provider's own server fails for a moment now and then.
+#[tokio::test]
+async fn a_server_that_fails_is_asked_again_unless_a_reply_has_begun() {
+    for wire in ALL {
+        for status in [500, 502, 503, 504] {
+            let failure = failure_when_sent(wire, answer(status, "", "")).await;
+            let most = quick_config().retry.max_attempts;
+            assert_eq!((failure.status, failure.attempts), (Some(status), most));
+        }
+        let answers = in_turn([answer(500, "", ""), wire.reply(&["well"]).into_bytes()]);
+        let server = Server::start(answers).await;
+        let client = wire.client(&server);
+        let reply = client
+            .complete(
+                &hello(&wire.model()),
+                &tokio_util::sync::CancellationToken::new(),
+            )
+            .await;
+        let reply = reply.expect("a reply");
+        assert_eq!(
+            (reply.text.as_str(), reply.attempts),
+            ("well", 2),
+            "{wire:?}"
+        );
     }
 }
 

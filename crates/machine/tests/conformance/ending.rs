@@ -15,7 +15,7 @@ fn runtime_ended(ground: &Ground) {
     let ran = run(&mut guest, "import os; os._exit(3)");
     // WASI 0.2 hands on whether an exit was a success, not its code.
     assert!(
-        matches!(ran.outcome, Outcome::Exited { code: 1 | 3, .. }),
+        matches!(ran.outcome, Outcome::RuntimeExited { code: 1 | 3 }),
         "{ran:?}"
     );
     match try_run(&mut guest, "1", LONG, Mode::Prompt) {

@@ -46,6 +46,7 @@ impl Desk {
             model: self.model.clone(),
             traceparent: self.traceparent.clone(),
             watcher: Some(Arc::new(move |record| meter.see(record))),
+            streamed: Arc::default(),
             cancel: task.cancel.child_token(),
             trace: None,
         };

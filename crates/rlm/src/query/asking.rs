@@ -4,6 +4,8 @@ use super::{Asker, Node, Run};
 use crate::RlmError;
 use crate::error::Problem;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::mpsc;
 use ukernel_budget::Spent;
 use ukernel_budget::{Amount, Exceeded, Reservation, prompt_bound};
 use ukernel_llm::{
@@ -11,6 +13,9 @@ use ukernel_llm::{
     estimate_tokens,
 };
 use ukernel_trajectory::{Event, FailedCall, ModelReply, spent_of_call};
+
+/// Pieces of a reply that may wait to be counted.
+const PIECES: usize = 64;
 
 /// Why there is no reply.
 #[derive(Debug)]
@@ -79,7 +84,7 @@ impl Asker {
         // The semaphore is never closed.
         let _permit = self.run.permits.acquire().await;
         let under_way = UnderWay::new(reservation, bytes, sub_calls);
-        let outcome = self.run.llm.complete(request, &self.cancel).await;
+        let outcome = self.listen(request).await;
         match outcome {
             Ok(reply) => {
                 under_way.settle(Some(reply.usage), reply.cost);
@@ -95,6 +100,43 @@ impl Asker {
                 Err(NoReply::Failed { error, digest })
             }
         }
+    }
+}
+
+impl Asker {
+    /// Asks, and counts what comes for whoever watches.
+    async fn listen(&self, request: &Request) -> ukernel_llm::Result<Reply> {
+        let (pieces, mut coming) = mpsc::channel(PIECES);
+        let mut streaming = Streaming {
+            all: Arc::clone(&self.run.streamed),
+            bytes: 0,
+        };
+        let mut asking = self.run.llm.stream(request, pieces, &self.cancel);
+        loop {
+            tokio::select! {
+                outcome = &mut asking => return outcome,
+                Some(piece) = coming.recv() => streaming.add(piece.len() as u64),
+            }
+        }
+    }
+}
+
+/// A reply that is coming. When it is whole, or nobody waits for it, it is not coming any more.
+struct Streaming {
+    all: Arc<AtomicU64>,
+    bytes: u64,
+}
+
+impl Streaming {
+    fn add(&mut self, bytes: u64) {
+        self.bytes += bytes;
+        self.all.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -238,13 +280,15 @@ pub(super) fn out_of_time(node: &Node) -> RlmError {
 pub(super) fn over_budget(node: &Node, exceeded: Exceeded) -> RlmError {
     let spent = node.ledger.spent();
     match exceeded {
-        Exceeded::Tokens { limit, .. } => RlmError::TokenBudgetExceeded {
+        Exceeded::Tokens { limit, wanted, .. } => RlmError::TokenBudgetExceeded {
             used: spent.tokens(),
             limit,
+            wanted,
         },
-        Exceeded::Money { limit, .. } => RlmError::MoneyBudgetExceeded {
+        Exceeded::Money { limit, wanted, .. } => RlmError::MoneyBudgetExceeded {
             used: spent.micro_dollars,
             limit,
+            wanted,
         },
         Exceeded::SubCalls { limit } => RlmError::SubCallBudgetExceeded { limit },
     }

@@ -186,17 +186,40 @@ impl Gate {
                 bytes: call.payload.len() as u64,
             },
         );
-        let began = Instant::now();
+        let mut call = OpenCall {
+            asker: &self.asker,
+            number,
+            began: Instant::now(),
+            error: Some(CUT_OFF.to_owned()),
+        };
         let answer = answer(number).await;
-        run.trajectory.add(
+        call.error = answer.as_ref().err().cloned();
+        drop(call);
+        answer.map_err(Refusal::Denied)
+    }
+}
+
+/// What is written down of what ended before it was answered.
+pub(super) const CUT_OFF: &str = "cut off: the code that asked has ended";
+
+/// A call until it ends, which is written down also if nobody waits for its answer any more.
+struct OpenCall<'a> {
+    asker: &'a Asker,
+    number: u32,
+    began: Instant,
+    error: Option<String>,
+}
+
+impl Drop for OpenCall<'_> {
+    fn drop(&mut self) {
+        self.asker.run.trajectory.add(
             self.asker.id,
             Event::CallEnded {
-                call: number,
-                error: answer.as_ref().err().cloned(),
-                total_ms: began.elapsed().as_secs_f64() * 1e3,
+                call: self.number,
+                error: self.error.take(),
+                total_ms: self.began.elapsed().as_secs_f64() * 1e3,
             },
         );
-        answer.map_err(Refusal::Denied)
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::bridge::{Gate, Refusal};
 use super::queries;
+use crate::schema::is_rounded;
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -65,11 +66,12 @@ pub(crate) struct Calls(Arc<RwLock<HashMap<String, Arc<dyn Answers>>>>);
 
 impl Default for Calls {
     fn default() -> Self {
-        let own: [(&str, Arc<dyn Answers>); 6] = [
+        let own: [(&str, Arc<dyn Answers>); 7] = [
             ("context", Arc::new(GiveContext)),
             ("contexts", Arc::new(ListContexts)),
             ("describe", Arc::new(TakeShape)),
             ("final", Arc::new(TakeAnswer)),
+            ("keep", Arc::new(KeepAnswer)),
             ("query_llm", Arc::new(QueryLlm)),
             ("rlm_query", Arc::new(RlmQuery)),
         ];
@@ -175,10 +177,21 @@ struct Final {
     value: Option<Value>,
 }
 
+impl Final {
+    /// An answer; without its value where that would be rounded. Its text is exact.
+    fn read(payload: &[u8]) -> Result<Self, Refusal> {
+        let mut answer: Self = read(payload)?;
+        if str::from_utf8(payload).is_ok_and(is_rounded) {
+            answer.value = None;
+        }
+        Ok(answer)
+    }
+}
+
 #[async_trait]
 impl Answers for TakeAnswer {
     async fn answer(&self, gate: &Gate, call: &HostCall) -> Result<Vec<u8>, Refusal> {
-        let answer: Final = read(&call.payload)?;
+        let answer = Final::read(&call.payload)?;
         gate.noted(call, 0, |_| async {
             match gate.node() {
                 Some(node) => node.offer(answer.text, answer.value)?,
@@ -191,6 +204,21 @@ impl Answers for TakeAnswer {
             Ok(b"{}".to_vec())
         })
         .await
+    }
+}
+
+/// The best answer so far, which nobody waits for.
+struct KeepAnswer;
+
+#[async_trait]
+impl Answers for KeepAnswer {
+    async fn answer(&self, gate: &Gate, call: &HostCall) -> Result<Vec<u8>, Refusal> {
+        let answer = Final::read(&call.payload)?;
+        if let Some(node) = gate.node() {
+            let kept = node.keep(answer.text, answer.value);
+            kept.map_err(Refusal::Denied)?;
+        }
+        Ok(b"{}".to_vec())
     }
 }
 

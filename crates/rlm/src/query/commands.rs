@@ -10,7 +10,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Instant;
 use ukernel_budget::Spent;
-use ukernel_reply::Command;
+use ukernel_reply::{Command, TextAnswer, is_identifier};
 use ukernel_sandbox::{
     ExecutionContext, ExecutionEnvironment, ExecutionResult, ExecutionStatus, SandboxError,
 };
@@ -56,9 +56,12 @@ pub(super) async fn follow(node: &Arc<Node>, commands: Vec<Command>) -> Result<F
                  still holds, give it again."
                     .to_owned(),
             ),
-            Command::Final(answer) => match node.offer(answer, None) {
-                Ok(()) => Told::well(String::new()),
-                Err(reason) => Told::badly(format!("FINAL was not taken: {reason}.")),
+            Command::Final(answer) => match doubt(node, &answer).await {
+                Some(why) => Told::badly(why),
+                None => match node.offer(answer.text, None) {
+                    Ok(()) => Told::well(String::new()),
+                    Err(reason) => Told::badly(format!("FINAL was not taken: {reason}.")),
+                },
             },
             Command::FinalVariable(name) => {
                 run(node, "python", &format!("FINAL_VAR({name:?})")).await?
@@ -92,6 +95,42 @@ pub(super) async fn follow(node: &Arc<Node>, commands: Vec<Command>) -> Result<F
         text,
         failed: false,
     })
+}
+
+/// What the model is asked about an answer that it may not mean; once for each.
+async fn doubt(node: &Arc<Node>, answer: &TextAnswer) -> Option<String> {
+    let text = answer.text.as_str();
+    let why = if answer.is_between_prose {
+        "it stands between other lines, as if it were quoted".to_owned()
+    } else if answer
+        .call
+        .as_ref()
+        .is_some_and(|call| node.has_printed(call))
+    {
+        "word for word it is in what your code printed, which may be the context's and not yours"
+            .to_owned()
+    } else if is_variable(node, text).await {
+        format!("{text} is a variable of the REPL: for its value write FINAL_VAR({text})")
+    } else {
+        return None;
+    };
+    node.doubt(text).then(|| {
+        format!(
+            "FINAL was not taken: {why}. If it is your final answer as it is, reply with it alone once more; \
+             if not, go on."
+        )
+    })
+}
+
+/// Whether a text is the name of a variable in the REPL.
+pub(super) async fn is_variable(node: &Arc<Node>, text: &str) -> bool {
+    if !is_identifier(text) {
+        return false;
+    }
+    let code = format!("import rlm; rlm.has_variable({text:?})");
+    // A REPL that cannot say has no variables any more.
+    let said = execute(node, false, &code).await;
+    said.is_ok_and(|said| said.value.as_deref() == Some("True"))
 }
 
 /// Runs code or a shell command, if it speaks of what is known.
@@ -194,6 +233,7 @@ fn describe(
     let mut ended = CommandEnded::well(node.step(), total_ms);
     let (output, note) = match executed {
         Ok(result) => {
+            node.ran(result.command);
             ended.run_ms = result.run_ms;
             ended.ok = result.is_success();
             ended.status = match &result.status {
@@ -228,7 +268,10 @@ fn describe(
             ended.fail("time limit".to_owned());
             (
                 *output,
-                format!("[It was ended after {limit:?}, the time limit; {standing}.]"),
+                format!(
+                    "[It was ended after {limit:?}, the time limit; {}.]",
+                    node.lost_since(standing.after)
+                ),
             )
         }
         Err(SandboxError::VmLost {
@@ -239,7 +282,10 @@ fn describe(
             ended.fail("VM lost".to_owned());
             (
                 *output,
-                format!("[The REPL was lost: {reason}; {standing}.]"),
+                format!(
+                    "[The REPL was lost: {reason}; {}.]",
+                    node.lost_since(standing.after)
+                ),
             )
         }
         Err(error) => return Err(RlmError::of_sandbox(error, node.session.id())),
@@ -263,6 +309,7 @@ fn describe(
     ended.stderr_bytes = output.stderr.len() as u64;
     ended.stdout = Some(output.stdout);
     ended.stderr = Some(output.stderr);
+    node.note_printed(&text);
     let failed = !ended.ok;
     Ok((ended, Told { text, failed }))
 }
@@ -309,7 +356,9 @@ async fn snapshot(node: &Arc<Node>, name: &str) -> Result<Told> {
 async fn rollback(node: &Arc<Node>, name: &str) -> Result<Told> {
     noted(node, "rollback", name, async {
         let id = node.session.find_snapshot(name).await?;
-        node.session.restore_snapshot(&id).await
+        node.session.restore_snapshot(&id).await?;
+        node.forget_steps();
+        Ok(())
     })
     .await
 }

@@ -31,6 +31,14 @@ struct State {
     shape: Option<ContextShape>,
     has_started: bool,
     answer: Option<Answer>,
+    /// Steps whose commands ran, and which command of the session each was.
+    ran: Vec<(u32, u64)>,
+    /// What the model keeps in `my_answer`.
+    kept: Option<(String, Option<Value>)>,
+    /// The answer that the model was asked about once.
+    doubted: Option<String>,
+    /// What commands printed that has a `FINAL` in it.
+    printed: String,
     misfits: u32,
     /// What the last answer that did not fit lacked, when there will be no other.
     hopeless: Option<String>,
@@ -97,6 +105,45 @@ impl Node {
         self.state().step
     }
 
+    /// Notes which command of its session the step's newest was.
+    pub(crate) fn ran(&self, command: u64) {
+        let mut state = self.state();
+        let step = state.step;
+        state.ran.push((step, command));
+    }
+
+    /// Its variables are those of a snapshot: from now on it is not known whose steps' they are.
+    pub(crate) fn forget_steps(&self) {
+        self.state().ran.clear();
+    }
+
+    /// The VM was lost, and stands as it was after this command: what that means for the variables, in the
+    /// model's own numbers of steps.
+    pub(crate) fn lost_since(&self, command: u64) -> String {
+        let mut state = self.state();
+        let mut lost: Vec<u32> = vec![state.step];
+        lost.extend(
+            state
+                .ran
+                .iter()
+                .filter(|ran| ran.1 > command)
+                .map(|ran| ran.0),
+        );
+        state.ran.retain(|ran| ran.1 <= command);
+        let kept = state.ran.iter().map(|ran| ran.0);
+        let kept: Vec<u32> = kept.filter(|step| !lost.contains(step)).collect();
+        match named(kept) {
+            None => format!(
+                "the variables of {} are lost",
+                named(lost).unwrap_or_default()
+            ),
+            Some(kept) => format!(
+                "the variables of {kept} are kept, those of {} are lost",
+                named(lost).unwrap_or_default()
+            ),
+        }
+    }
+
     /// Takes an answer, or says why not: for the model to read.
     pub(crate) fn offer(&self, text: String, value: Option<Value>) -> Result<(), String> {
         check_answer(&text, self.run.config.max_answer_bytes)?;
@@ -134,10 +181,69 @@ impl Node {
         self.state().answer.take()
     }
 
+    /// Keeps the best answer so far, or says why not: for the model to read.
+    pub(crate) fn keep(&self, text: String, value: Option<Value>) -> Result<(), String> {
+        check_answer(&text, self.run.config.max_answer_bytes)?;
+        self.state().kept = Some((text, value));
+        Ok(())
+    }
+
+    /// The best answer so far, if there is one that may be an answer.
+    pub(crate) fn kept_answer(&self, why: String) -> Option<Answer> {
+        let (text, value) = self.state().kept.clone()?;
+        let value = match &self.schema {
+            None => value,
+            Some(schema) => Some(fit(schema, &text, value).ok()?),
+        };
+        Some(Answer {
+            text,
+            value,
+            partial: Some(why),
+        })
+    }
+
+    /// Notes what a command printed.
+    pub(crate) fn note_printed(&self, output: &str) {
+        if output.contains("FINAL") {
+            self.state().printed.push_str(output);
+        }
+    }
+
+    /// Whether the model was shown this call of `FINAL` by a command.
+    pub(crate) fn has_printed(&self, call: &str) -> bool {
+        self.state().printed.contains(call)
+    }
+
+    /// Notes that the model is asked about an answer. `false`: it was asked already, and means it.
+    pub(crate) fn doubt(&self, answer: &str) -> bool {
+        let mut state = self.state();
+        if state.doubted.as_deref() == Some(answer) {
+            return false;
+        }
+        state.doubted = Some(answer.to_owned());
+        true
+    }
+
     /// What the last answer lacked, if it was the last that could be given.
     pub(crate) fn hopeless(&self) -> Option<String> {
         self.state().hopeless.clone()
     }
+}
+
+/// Steps in words: `step 3`, `steps 1-2, 4`.
+fn named(mut steps: Vec<u32>) -> Option<String> {
+    steps.sort_unstable();
+    steps.dedup();
+    let ranges: Vec<String> = steps
+        .chunk_by(|one, next| one + 1 == *next)
+        .filter_map(|range| match range {
+            [] => None,
+            [one] => Some(one.to_string()),
+            [first, .., last] => Some(format!("{first}-{last}")),
+        })
+        .collect();
+    let noun = if steps.len() == 1 { "step" } else { "steps" };
+    (!steps.is_empty()).then(|| format!("{noun} {}", ranges.join(", ")))
 }
 
 /// Whether a text can be an answer at all.
@@ -164,5 +270,17 @@ fn fit(schema: &Schema, text: &str, value: Option<Value>) -> Result<Value, Strin
                 .read(text)
                 .or_else(|reason| schema.check(&plain).map(|()| plain).map_err(|_| reason))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::named;
+
+    #[test]
+    fn steps_are_named_in_ranges() {
+        assert_eq!(named(vec![]), None);
+        assert_eq!(named(vec![3, 3]).as_deref(), Some("step 3"));
+        assert_eq!(named(vec![4, 1, 2, 2]).as_deref(), Some("steps 1-2, 4"));
     }
 }

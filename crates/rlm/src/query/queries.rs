@@ -1,6 +1,7 @@
 //! Queries of running code: flat ones to a model, recursive ones to nodes of their own.
 
 use super::asking::{NoReply, prompt_bytes, recorded};
+use super::bridge::CUT_OFF;
 use super::{Asker, Node, answer};
 use crate::RlmError;
 use crate::context::Context;
@@ -131,7 +132,14 @@ pub(super) async fn flat(
 
 /// Asks once, and writes it down.
 async fn query(asker: &Asker, call: u32, item: u32, request: &Request) -> Result<String, String> {
+    let mut open = OpenQuery {
+        asker,
+        call,
+        item,
+        is_open: true,
+    };
     let asked = asker.ask(request, 1).await;
+    open.is_open = false;
     let trajectory = &asker.run.trajectory;
     match asked {
         Ok(reply) => {
@@ -149,6 +157,28 @@ async fn query(asker: &Asker, call: u32, item: u32, request: &Request) -> Result
             Ok(reply.text)
         }
         Err(error) => Err(failed(asker, call, item, &error)),
+    }
+}
+
+/// A query until it is answered. One that nobody waits for any more is written down too.
+struct OpenQuery<'a> {
+    asker: &'a Asker,
+    call: u32,
+    item: u32,
+    is_open: bool,
+}
+
+impl Drop for OpenQuery<'_> {
+    fn drop(&mut self) {
+        if self.is_open {
+            let event = Event::QueryFailed {
+                call: self.call,
+                item: self.item,
+                error: CUT_OFF.to_owned(),
+                failed: None,
+            };
+            self.asker.run.trajectory.add(self.asker.id, event);
+        }
     }
 }
 
@@ -178,18 +208,28 @@ impl Recursive {
         if depth > limit {
             return Err(RlmError::RecursionLimitExceeded { depth, limit }.to_string());
         }
-        let slices = asker
-            .ledger
-            .slices(count, self.budget_tokens, LEAST_TOKENS)
-            .map_err(|exceeded| format!("{exceeded}: too little is left for {count} nodes"))?;
+        let (slices, lack) = asker.ledger.slices(count, self.budget_tokens, LEAST_TOKENS);
+        let fitting = slices.len();
+        let lack = lack.map(|exceeded| {
+            format!("{exceeded}: of {count} nodes there is enough for {fitting}, and this is not one of them")
+        });
+        let lack = lack.as_deref().unwrap_or_default();
+        let slices = slices
+            .into_iter()
+            .map(Some)
+            .chain(std::iter::repeat_with(|| None));
         let answering = self.queries.into_iter().zip(slices).enumerate();
         let answering = answering.map(|(item, (query, slice))| {
             let schema = schema.clone();
             let item = u32::try_from(item).unwrap_or(u32::MAX);
             async move {
-                let answered = child(asker, (call, item), query, schema, slice).await;
-                answered.map_err(|error| {
-                    let error = error.to_string();
+                let answered = match slice {
+                    Some(slice) => child(asker, (call, item), query, schema, slice)
+                        .await
+                        .map_err(|error| error.to_string()),
+                    None => Err(lack.to_owned()),
+                };
+                answered.inspect_err(|error| {
                     asker.run.trajectory.add(
                         asker.id,
                         Event::QueryFailed {
@@ -199,7 +239,6 @@ impl Recursive {
                             failed: None,
                         },
                     );
-                    error
                 })
             }
         });

@@ -34,6 +34,8 @@ pub(crate) struct RunParts {
     /// What code may ask the host for.
     pub(crate) calls: Calls,
     pub(crate) max_wall_clock: Duration,
+    /// Bytes of replies that are coming now.
+    pub(crate) streamed: Arc<AtomicU64>,
     pub(crate) cancel: CancellationToken,
 }
 

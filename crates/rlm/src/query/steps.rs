@@ -9,7 +9,7 @@ use crate::{Result, RlmError};
 use std::sync::Arc;
 use std::time::Instant;
 use ukernel_budget::Spent;
-use ukernel_llm::{FailureKind, Reply, Request};
+use ukernel_llm::{FailureKind, FinishReason, Reply, Request};
 use ukernel_reply::{Parsed, parse};
 use ukernel_sandbox::{Environment, SandboxError};
 use ukernel_trajectory::{ContextShape, Event, NodeStarted, Outcome};
@@ -33,10 +33,32 @@ pub(crate) async fn answer(
         () = tokio::time::sleep_until(deadline) => Err(out_of_time(node)),
         answered = go(node, asked_by) => answered,
     };
+    let answered = answered.or_else(|error| best_of(node, error));
     // Code that still runs in its VM is cancelled.
     node.cancel.cancel();
     ending.outcome = outcome_of(&answered);
     answered
+}
+
+/// What the model has kept in `my_answer`, where there is no better answer.
+fn best_of(node: &Node, error: RlmError) -> Result<Answer> {
+    let is_over = matches!(
+        error,
+        RlmError::TimeBudgetExceeded { .. }
+            | RlmError::TokenBudgetExceeded { .. }
+            | RlmError::MoneyBudgetExceeded { .. }
+            | RlmError::SubCallBudgetExceeded { .. }
+            | RlmError::LlmProviderError { .. }
+            | RlmError::VmCommunicationError { .. }
+            | RlmError::AnswerDoesNotFit { .. }
+            | RlmError::NoAnswer { .. }
+    );
+    if !is_over {
+        return Err(error);
+    }
+    let why = error.to_string();
+    let why = why.split(". hint: ").next().unwrap_or_default();
+    node.kept_answer(why.to_owned()).ok_or(error)
 }
 
 /// Writes down that a node has ended, also if nobody waited for it.
@@ -125,6 +147,11 @@ async fn go(node: &Arc<Node>, asked_by: Option<(u32, (u32, u32))>) -> Result<Ans
             }
         };
         talk.replied(&reply.text);
+        if reply.finish == FinishReason::Length {
+            errors += 1;
+            correct(node, &mut talk, was_cut(config.max_reply_tokens));
+            continue;
+        }
         match parse(&reply.text) {
             Parsed::Correction(reason) => {
                 errors += 1;
@@ -142,7 +169,7 @@ async fn go(node: &Arc<Node>, asked_by: Option<(u32, (u32, u32))>) -> Result<Ans
     node.begin_step(config.max_iterations);
     let limit = match near(node, errors) {
         Some(limit) => limit,
-        None => Limit::Steps(config.max_iterations),
+        None => Limit::Steps(config.max_iterations - 1),
     };
     best_answer(node, &talk, limit).await
 }
@@ -252,12 +279,21 @@ fn correct(node: &Node, talk: &mut Conversation, reason: String) {
     );
 }
 
+/// What a model is told whose reply ended at its limit: nobody knows what the rest would have said.
+fn was_cut(most_tokens: u32) -> String {
+    format!(
+        "Your reply was cut off at its limit of {most_tokens} tokens, so nothing of it was run or taken. Write less: \
+         one short ```python block, or FINAL(the answer)."
+    )
+}
+
 /// What a model is told whose reply could not be used; `None` if asking again is of no use.
 fn advice(kind: Option<FailureKind>) -> Option<&'static str> {
     match kind? {
-        FailureKind::Empty => {
-            Some("Your reply was empty. Write one ```python block, or FINAL(the answer).")
-        }
+        FailureKind::Empty => Some(
+            "Your reply had no text. There are no tools to be called here but what you write: one ```python \
+                 block, or FINAL(the answer).",
+        ),
         FailureKind::TooLong => Some(
             "Your reply was too long to be read. Write one short ```python block, or FINAL(the \
              answer).",

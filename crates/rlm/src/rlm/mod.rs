@@ -15,6 +15,7 @@ use crate::schema::Schema;
 use crate::session::{Bound, budget};
 use crate::{Result, RlmConfig, RlmError, client};
 use std::collections::HashMap;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
@@ -212,7 +213,8 @@ impl TerraphimRlm {
         let mut started = self.run_started(&run_name, target.as_ref(), slice.ledger(), &models)?;
         started.traceparent = query.traceparent;
         let trajectory = Trajectory::begin(target.as_ref(), query.watcher, started)?;
-        let run = self.run_parts(trajectory, query.cancel.child_token(), models);
+        let streamed = Arc::clone(&query.streamed);
+        let run = self.run_parts(trajectory, query.cancel.child_token(), models, streamed);
         let node = Arc::new(Node::new(
             sessions::asker_of(&bound, slice.ledger().clone(), run),
             query.question,
@@ -249,6 +251,7 @@ impl TerraphimRlm {
         trajectory: Trajectory,
         cancel: CancellationToken,
         models: Models,
+        streamed: Arc<AtomicU64>,
     ) -> Arc<Run> {
         let inner = &self.inner;
         Arc::new(Run::new(RunParts {
@@ -263,6 +266,7 @@ impl TerraphimRlm {
             bridges: inner.bridges.clone(),
             calls: inner.calls.clone(),
             max_wall_clock: Duration::from_millis(inner.config.max_wall_clock_ms),
+            streamed,
             cancel,
         }))
     }

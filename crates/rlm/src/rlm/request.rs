@@ -5,6 +5,7 @@ use crate::{Result, SessionId};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -49,6 +50,8 @@ pub struct Query {
     pub traceparent: Option<String>,
     /// Sees every record, with its texts, as it happens. Must not block for long.
     pub watcher: Option<Watcher>,
+    /// Bytes of replies that are coming now are counted here.
+    pub streamed: Arc<AtomicU64>,
     /// Cancelling it ends everything at once.
     pub cancel: CancellationToken,
 }

@@ -107,7 +107,7 @@ impl TerraphimRlm {
         let models = self.models()?;
         let started = self.run_started(&id, None, &bound.ledger, &models)?;
         let trajectory = Trajectory::begin(None, None, started)?;
-        let run = self.run_parts(trajectory, CancellationToken::new(), models);
+        let run = self.run_parts(trajectory, CancellationToken::new(), models, Arc::default());
         Ok(asker_of(bound, bound.ledger.clone(), run))
     }
 

@@ -120,6 +120,8 @@ pub struct Ask<'a> {
 pub enum Said {
     Text(String),
     After(Duration, String),
+    /// A text that ends at the limit of tokens.
+    Cut(String),
     Fails(FailureKind),
     Never,
 }
@@ -209,8 +211,12 @@ impl GenericLlmClient for Scripted {
             usage: None,
             cost: None,
         };
+        let finish = match said {
+            Said::Cut(_) => FinishReason::Length,
+            _ => FinishReason::Stop,
+        };
         let text = match said {
-            Said::Text(text) => text,
+            Said::Text(text) | Said::Cut(text) => text,
             Said::After(wait, text) => {
                 tokio::select! {
                     () = tokio::time::sleep(wait) => text,
@@ -231,7 +237,7 @@ impl GenericLlmClient for Scripted {
                 is_estimated: false,
             },
             text,
-            finish: FinishReason::Stop,
+            finish,
             cost: None,
             model: "scripted".to_owned(),
             latency: Duration::ZERO,

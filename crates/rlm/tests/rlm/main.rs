@@ -1,6 +1,7 @@
 //! What the runtime does, with real VMs and models that say what each test wants.
 
 mod acceptance;
+mod answers;
 mod budgets;
 mod client;
 mod environments;
@@ -35,6 +36,7 @@ fn main() {
     let behaviours = [
         acceptance::BEHAVIOURS,
         steps::BEHAVIOURS,
+        answers::BEHAVIOURS,
         tools::BEHAVIOURS,
         environments::BEHAVIOURS,
         faults::BEHAVIOURS,

@@ -131,7 +131,10 @@ async fn a_model_that_never_finishes_gives_its_best_answer_marked_as_partial() {
     let (answered, _) = ask_over(&rlm, "What?", "x").await;
     let answer = answered.expect("an answer");
     assert_eq!(answer.answer, "the best so far");
-    assert_eq!(answer.partial.as_deref(), Some("4 steps were taken"));
+    assert_eq!(
+        answer.partial.as_deref(),
+        Some("3 steps were taken, and the last is for the answer")
+    );
     assert_eq!(answer.spent.steps, 4);
     rlm.stop().await;
 }
@@ -314,7 +317,7 @@ async fn an_empty_and_an_endless_reply_are_corrected() {
     let (answered, _) = ask(model.clone(), "").await;
     assert_eq!(answered.expect("an answer").answer, "ok");
     let last = &model.prompts()[2];
-    assert!(last.contains("was empty") && last.contains("too long"));
+    assert!(last.contains("had no text") && last.contains("too long"));
 }
 
 async fn shell_commands_see_the_files_of_the_code() {

@@ -45,7 +45,7 @@ impl Ran {
     pub(super) fn is_well(&self) -> bool {
         self.result
             .as_ref()
-            .is_ok_and(|ended| !matches!(ended.outcome, Outcome::Trapped { .. }))
+            .is_ok_and(|ended| loss(&ended.outcome).is_none())
     }
 }
 
@@ -106,15 +106,11 @@ impl State {
         ran: Ran,
     ) -> Result<ExecutionResult> {
         let lease = begun.lease;
-        let ended = match ran.result {
-            Ok(Ended {
-                outcome: Outcome::Trapped { reason },
-                ..
-            }) => Err(MachineError::Unexpected(format!(
-                "the runtime was lost: {reason}"
-            ))),
-            other => other,
-        };
+        // Only a runtime that lives is kept: else the state before stands.
+        let ended = ran.result.and_then(|ended| match loss(&ended.outcome) {
+            Some(reason) => Err(MachineError::Unexpected(reason)),
+            None => Ok(ended),
+        });
         let ended = match ended {
             Ok(ended) => {
                 self.note_end("ended");
@@ -259,6 +255,17 @@ impl Events for Handler<'_> {
     }
 }
 
+/// How the runtime was lost, if it was: then there is nothing to be kept of its VM.
+fn loss(outcome: &Outcome) -> Option<String> {
+    match outcome {
+        Outcome::Trapped { reason } => Some(format!("the runtime was lost: {reason}")),
+        Outcome::RuntimeExited { code } => Some(format!(
+            "the code ended the runtime itself, as os._exit({code}) does"
+        )),
+        _ => None,
+    }
+}
+
 fn result_of(ended: Ended) -> (ExecutionStatus, Option<String>, Vec<OutputFile>) {
     let files = ended.spilled.into_iter().map(OutputFile::from).collect();
     let exception = |exception: &str, message: String| ExecutionStatus::Exception {
@@ -269,8 +276,9 @@ fn result_of(ended: Ended) -> (ExecutionStatus, Option<String>, Vec<OutputFile>)
         Outcome::Exited { code, value } => (ExecutionStatus::Exited { code }, value),
         Outcome::Exception { kind, message } => (exception(&kind, message), None),
         Outcome::Interrupted => (ExecutionStatus::Interrupted, None),
-        // Both are errors where the execution is followed.
+        // All of these are errors where the execution is followed.
         Outcome::Trapped { reason } => (exception("Trap", reason), None),
+        Outcome::RuntimeExited { code } => (ExecutionStatus::Exited { code }, None),
         Outcome::Refused(refusal) => (exception("Refused", refusal.to_string()), None),
     };
     (status, value, files)

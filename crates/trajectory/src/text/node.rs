@@ -197,7 +197,12 @@ fn query_item(query: &Query, full: bool) -> Item<'_> {
 fn child(node: &Node, full: bool) -> Item<'_> {
     let status = Status::of(node.outcome.as_ref());
     let took = time(node.until_ms - node.from_ms);
-    let mut item = Item::new(Paint::Strong, format!("node {}", node.id))
+    // Where the tree is too deep to be indented further, this tells who is below whom.
+    let depth = match node.started.depth {
+        0 | 1 => String::new(),
+        depth => format!(" at depth {depth}"),
+    };
+    let mut item = Item::new(Paint::Strong, format!("node {}{depth}", node.id))
         .mark(paint_of(status), status.word())
         .figures([took, things(node.steps.len() as u64, "step", "steps")]);
     if let Some(spent) = &node.spent {

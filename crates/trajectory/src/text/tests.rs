@@ -106,6 +106,23 @@ fn endings_are_said_with_their_reason() {
 }
 
 #[test]
+fn deep_trees_are_indented_so_far_only_and_say_how_deep_they_are() {
+    let text = shown(sample::deep(12));
+    says(
+        &text,
+        &["node 1 ·", "node 2 at depth 2 ·", "node 12 at depth 12 ·"],
+    );
+    let indent = |line: &str| {
+        line.chars()
+            .take_while(|one| " │├└─".contains(*one))
+            .count()
+    };
+    let deepest = text.lines().map(indent).max();
+    assert!(deepest <= Some(56), "{deepest:?}\n{text}");
+    assert!(text.lines().all(|line| columns_of(line) <= 100), "{text}");
+}
+
+#[test]
 fn a_large_batch_has_few_lines() {
     let text = shown(sample::many(10_000));
     assert!(text.lines().count() < 60, "{text}");

@@ -138,7 +138,8 @@ fn run(
             instance.exec(running, exec)
         });
     match ran {
-        Ok(Outcome::Exited { code, .. }) | Err(RunError::Exited(code)) => code,
+        Ok(Outcome::Exited { code, .. } | Outcome::RuntimeExited { code })
+        | Err(RunError::Exited(code)) => code,
         Ok(Outcome::Exception { .. } | Outcome::Interrupted | Outcome::Refused(_)) => FAILED,
         Ok(Outcome::Trapped { reason }) | Err(RunError::Trapped(reason)) => {
             execution::log(
