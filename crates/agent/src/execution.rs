@@ -222,6 +222,9 @@ impl Running {
     /// Sends it a signal, at the latest when it begins.
     pub fn signal(&self, signal: Signal) {
         let mut shared = self.shared();
+        if shared.has_ended {
+            return;
+        }
         shared.is_interrupted |= signal == Signal::Interrupt;
         match shared.group {
             Some(group) => send(group, signal, shared.terminal.is_some()),
@@ -295,10 +298,12 @@ impl Running {
         }
     }
 
-    /// Nobody takes calls any more; those who wait hear it.
-    pub fn end_calls(&self) {
+    /// It is done: no signal reaches its interpreter any more, which is the next execution's, and nobody takes calls; those
+    /// who wait hear it.
+    pub fn end(&self) {
         let mut shared = self.shared();
         shared.has_ended = true;
+        shared.group = None;
         shared.calls.waiting.clear();
         drop(shared);
         self.answered.notify_all();
@@ -322,7 +327,7 @@ impl Running {
     pub fn abandon(&self) {
         self.is_abandoned.store(true, Ordering::Release);
         self.signal(Signal::Interrupt);
-        self.end_calls();
+        self.end();
         self.wake();
     }
 
@@ -397,7 +402,11 @@ pub fn follow(
         if outcome.is_none() && endings.iter().any(is_readable) {
             match interpreter.step() {
                 Step::Goes => {}
-                Step::Ended(how) => outcome = Some(how),
+                Step::Ended(how) => {
+                    // Before it is told: whoever hears of the end may begin the next.
+                    running.end();
+                    outcome = Some(how);
+                }
                 Step::Calls {
                     name,
                     serial,

@@ -283,7 +283,7 @@ impl Agent {
                 (Mode::Program, _) => program::run(&own, &agent.port, &exec, id, user),
             };
             agent.running().remove(&id);
-            own.end_calls();
+            own.end();
             if let Err(error) = ran {
                 let outcome = Outcome::Exception {
                     kind: "OSError".to_owned(),

@@ -84,14 +84,15 @@ fn question() {
         "apple",
         "left",
         "right",
-        "```bash\necho $BASH_VERSION | cut -c1; python3 -c 'print(6 * 7)' >/tmp/n; cat /tmp/n\n```",
+        "```bash\necho $BASH_VERSION | cut -c1; echo text | query_llm 'In a word?' >/tmp/n; cat /tmp/n\n```",
+        "because",
         "```python\nmy_answer = f'{word} {both} ' + open('/tmp/n').read().strip()\nFINAL_VAR('my_answer')\n```",
     ]);
     let ran = talk.ask(&["--guest", "linux", "--json"]).expect(0);
     let document: Value = serde_json::from_slice(&ran.stdout).expect("JSON");
     let answer = document["answer"].as_str().expect("an answer");
     assert!(
-        answer.starts_with("apple [") && answer.ends_with("] 42"),
+        answer.starts_with("apple [") && answer.ends_with("] because"),
         "{answer}"
     );
 }

@@ -285,7 +285,8 @@ fn interrupted_at_once(ground: &Ground) {
     };
     for micros in [0, 0, 0, 50, 100, 200, 300, 500, 700, 1000, 2000, 5000] {
         let until = interrupt_after(Duration::from_micros(micros));
-        let ran = run_until(&mut guest, endless, Mode::Program, &until, &reach).expect("it ends");
+        let ran = run_until(&mut guest, endless, Mode::Program, &until, &reach)
+            .unwrap_or_else(|error| panic!("after {micros} us: {error}"));
         assert_eq!(ran.outcome, Outcome::Interrupted, "after {micros} us");
         assert_eq!(
             value(&mut guest, "6 * 7"),

@@ -131,7 +131,9 @@ fn out_of_turn(ground: &Ground) {
             refuses(&mut channel, &hello, "a second hello");
         }
     } else {
-        refuses(&mut channel, &exec, "before the hello");
+        if is_once {
+            refuses(&mut channel, &exec, "before the hello");
+        }
         channel.send(&hello);
         assert!(matches!(channel.receive(), GuestMessage::Hello { .. }));
         refuses(&mut channel, &exec, "while a twin");
@@ -154,7 +156,11 @@ fn absurd(ground: &Ground) {
     }
     let resume = HostMessage::Resume {
         entropy: [0; 32],
-        wall_clock_ns: u64::MAX,
+        wall_clock_ns: match ground.inside {
+            Inside::Ukernel => u64::MAX,
+            // Linux has no such year.
+            Inside::Linux => 1 << 60,
+        },
         instance: [0; 16],
         limits: Limits::NONE,
     };

@@ -566,7 +566,10 @@ fn garbage_from_the_guest(_: &Ground) {
         });
         let error = ended.expect_err("the channel is of no use any more");
         assert!(
-            matches!(error, MachineError::Unexpected(_) | MachineError::Closed),
+            matches!(
+                error,
+                MachineError::Frame(_) | MachineError::Unexpected(_) | MachineError::Closed
+            ),
             "{garbage}: {error:?} {said}"
         );
         let process = machine.process_id();

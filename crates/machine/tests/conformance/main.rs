@@ -64,6 +64,10 @@ const NOT_OF_LINUX: &[(&str, &str)] = &[
         "as `linux_programs_call_the_host_by_commands`",
     ),
     (
+        "a_connection_cut_in_a_frame_does_no_harm",
+        "**no**: a host that hangs up in a frame and is back at once is not heard; its machine is given up",
+    ),
+    (
         "a_program_may_end_its_runtime",
         "another interpreter takes its place",
     ),
