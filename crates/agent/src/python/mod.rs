@@ -196,12 +196,9 @@ impl Interpreter for &mut AtWork<'_> {
     }
 }
 
-/// The interpreter ended in the middle: a crash, `os._exit`, the memory limit.
+/// The interpreter ended in the middle. Another would know neither variables nor what the host has put there.
 fn lost() -> Outcome {
-    Outcome::Exception {
-        kind: "InterpreterLost".to_owned(),
-        message:
-            "the interpreter has ended; the next execution begins in a new one, without variables"
-                .to_owned(),
+    Outcome::Trapped {
+        reason: "the interpreter has ended (os._exit, a crash, or its memory limit)".to_owned(),
     }
 }

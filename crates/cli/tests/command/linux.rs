@@ -124,6 +124,13 @@ fn stopped() {
         "a new shell"
     );
     desk.says(&["exec", "full", "x = 1"]);
+    let ended = desk.session(&["exec", "full", "x = 2; import os; os._exit(0)"]);
+    assert_ne!(ended.code, Some(0));
+    assert_eq!(
+        desk.says(&["exec", "full", "print(x)"]),
+        "1\n",
+        "the state before stands"
+    );
     for (kind, code) in [
         ("exec", "while True: pass"),
         ("bash", "while :; do :; done"),
@@ -216,7 +223,7 @@ fn killed() {
     assert!(!vms.is_empty());
     signal(daemon, Signal::KILL);
     eventually("its VMs end with it", || {
-        !vms.iter().any(|vm| is_alive(*vm))
+        !is_alive(daemon) && !vms.iter().any(|vm| is_alive(*vm))
     });
     assert_eq!(desk.says(&["bash", "full", "pwd; cat f"]), "/tmp\nkept\n");
 }

@@ -170,11 +170,10 @@ fn no_leak(ground: &Ground) {
         }
         settle().await;
         // Tests run side by side: others' VMs come and go, leaks of forty would show.
-        assert!(
-            open_files() < files + 40,
-            "{files} files, then {}",
-            open_files()
-        );
+        eventually("files of forty VMs are closed", || {
+            open_files() < files + 40
+        })
+        .await;
         assert!(vm_processes().len() < processes + 40);
         let left = std::fs::read_dir(ground.sessions_folder())
             .expect("a folder")
