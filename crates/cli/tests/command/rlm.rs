@@ -107,6 +107,7 @@ fn example() {
         "{text}"
     );
     assert!(text.contains("The smallest is "), "{text}");
+    assert!(!text.contains("query failed"), "{text}");
     assert!(ran.stderr.contains("no model is asked"), "{}", ran.stderr);
     assert!(ran.stderr.contains("query_llm ×"), "{}", ran.stderr);
     assert!(
