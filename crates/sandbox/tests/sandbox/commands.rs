@@ -83,7 +83,7 @@ fn interrupted(ground: &Ground) {
     let manager = ground.manager();
     ground.run(async {
         let lab = create(&manager, "lab").await;
-        let mut wait = Duration::from_millis(300);
+        let mut wait = Duration::from_secs(1);
         let mut kept = String::new();
         // Interrupted before it has come to its second command it keeps nothing: then later.
         while kept != "1\n" && wait < Duration::from_secs(20) {
@@ -93,7 +93,7 @@ fn interrupted(ground: &Ground) {
             tokio::time::sleep(wait).await;
             assert!(lab.interrupt());
             let result = sleeping.await.expect("joined").expect("a result");
-            assert_eq!(result.status, ExecutionStatus::Interrupted);
+            assert_eq!(result.status, ExecutionStatus::Interrupted, "{result:?}");
             kept = says(&lab, "echo $kept").await;
             wait *= 2;
         }
