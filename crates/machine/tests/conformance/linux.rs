@@ -2,8 +2,6 @@
 
 use crate::Behaviour;
 use crate::ground::{DONE, Ground, Guest, LONG, fork, greet, is_gone, linux, try_run};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use ukernel_abi::message::{Exec, Mode, Outcome, Stream, TerminalSize};
 use ukernel_machine::guest::follow::out_of_reach;
@@ -585,17 +583,13 @@ fn killed_in_its_snapshot(_: &Ground) {
         bash(&mut guest, "head -c 20000000 /dev/urandom >/tmp/big");
         let folder = tempfile::tempdir().expect("a folder");
         let mut body = Body::create(folder.path()).expect("files");
-        let process = Arc::new(AtomicU32::new(machine.process_id()));
-        let killer = std::thread::spawn({
-            let process = Arc::clone(&process);
-            move || {
-                std::thread::sleep(Duration::from_micros(micros));
-                let process = process.load(Ordering::Acquire).to_string();
-                let killed = std::process::Command::new("kill")
-                    .args(["-9", &process])
-                    .status();
-                assert!(killed.expect("kill runs").success());
-            }
+        let process = machine.process_id().to_string();
+        let killer = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_micros(micros));
+            let killed = std::process::Command::new("kill")
+                .args(["-9", &process])
+                .status();
+            assert!(killed.expect("kill runs").success());
         });
         let taken = machine.snapshot(&mut body);
         killer.join().expect("no panic");

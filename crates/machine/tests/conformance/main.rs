@@ -69,7 +69,7 @@ const NOT_OF_LINUX: &[(&str, &str)] = &[
     ),
     (
         "a_program_may_end_its_runtime",
-        "another interpreter takes its place",
+        "told as lost; a session is as it was before, the agent itself would begin another",
     ),
     (
         "shell_and_python_share_their_folder",
