@@ -16,6 +16,7 @@ mod hostile;
 mod lifecycle;
 mod limits;
 mod linux;
+mod linux_hostile;
 mod shell;
 mod snapshots;
 mod table;
@@ -112,9 +113,9 @@ type Asked = Result<fn(&Ground), &'static str>;
 fn behaviours_of(column: Column) -> Vec<(&'static str, Asked)> {
     let own = match column.inside {
         Inside::Ukernel => &[][..],
-        Inside::Linux => linux::BEHAVIOURS,
+        Inside::Linux => &[linux::BEHAVIOURS, linux_hostile::BEHAVIOURS],
     };
-    let all = common().chain(own.iter().copied());
+    let all = common().chain(own.iter().copied().flatten().copied());
     all.map(|(name, behaviour)| {
         let other = NOT_OF_LINUX
             .iter()
