@@ -13,9 +13,9 @@ use std::time::Duration;
 use ukernel_daemon::protocol::Request;
 use ukernel_daemon::{Client, DaemonError, Input, Place, Server};
 use ukernel_image::Silent;
+use ukernel_sandbox::SandboxConfig;
 use ukernel_sandbox::engine::{self as sandbox, StoredTemplate};
 use ukernel_sandbox::guests::OpenTemplate;
-use ukernel_sandbox::{SandboxConfig, SandboxError};
 
 /// How long a daemon that a command started stays without sessions and requests.
 const IDLE_EXIT: Duration = Duration::from_secs(600);
@@ -50,8 +50,8 @@ fn place() -> Result<Place, Failure> {
 
 fn connect() -> Result<Client, Failure> {
     let place = place()?;
-    if let Some(client) = Client::connect(&place) {
-        return Ok(client);
+    if let Some(client) = Client::connect(&place)? {
+        return Ok(client.of_our_version()?);
     }
     // What takes long, and what can fail, is better done where it is seen.
     let config = crate::settings::sandbox(None, None)?;
@@ -59,7 +59,7 @@ fn connect() -> Result<Client, Failure> {
     let program = std::env::current_exe().map_err(DaemonError::Start)?;
     let mut serve = Command::new(program);
     serve.args(["serve", "--on-demand"]);
-    Ok(Client::start(&place, &mut serve)?)
+    Ok(Client::start(&place, &mut serve)?.of_our_version()?)
 }
 
 /// Has what the Linux guest needs there, where it is seen how that goes on: it takes minutes the first time.
@@ -70,18 +70,11 @@ pub fn prepare_linux() -> Result<(), Failure> {
     Ok(sandbox::prepare_linux(&options, memory_mib, &Steps::new())?)
 }
 
-/// The template of the µkernel; why it has no backend here, on a host that may run Linux guests.
-fn ukernel_template(
-    config: &SandboxConfig,
-) -> Result<std::result::Result<StoredTemplate, String>, Failure> {
+/// The template of the µkernel.
+fn ukernel_template(config: &SandboxConfig) -> Result<StoredTemplate, Failure> {
     let options = engine::options(config.backend_preference.clone())?;
-    match sandbox::Engine::open(&options) {
-        Ok(engine) => Ok(Ok(engine.template(config.machine_mib(), &Steps::new())?)),
-        Err(SandboxError::NoBackend { reasons }) if options.probe.find_qemu().is_some() => {
-            Ok(Err(reasons))
-        }
-        Err(error) => Err(error.into()),
-    }
+    let engine = sandbox::Engine::open(&options)?;
+    Ok(engine.template(config.machine_mib(), &Steps::new())?)
 }
 
 /// How the daemon opens the template of Linux guests.
@@ -108,9 +101,6 @@ pub fn serve(args: &Serve) -> Result<u8, Failure> {
     };
     let config = crate::settings::sandbox(args.config.as_deref(), args.backend.as_deref())?;
     let ukernel = ukernel_template(&config)?;
-    if let Err(reasons) = &ukernel {
-        eprintln!("ukernel: sessions of the Linux guest only: {reasons}");
-    }
     let linux = linux_template(&config)?;
     let idle_exit = args.on_demand.then_some(IDLE_EXIT);
     server.run(ukernel, linux, config, idle_exit)?;
@@ -119,7 +109,7 @@ pub fn serve(args: &Serve) -> Result<u8, Failure> {
 
 /// `ukernel serve --status`
 fn status(place: &Place, is_json: bool) -> Result<u8, Failure> {
-    let Some(client) = Client::connect(place) else {
+    let Some(client) = Client::connect(place)? else {
         return Err(Failure::workload(
             "no daemon serves",
             Some("`ukernel session` commands start it".to_owned()),
@@ -146,7 +136,7 @@ fn status(place: &Place, is_json: bool) -> Result<u8, Failure> {
 
 /// `ukernel serve --stop`
 fn stop(place: &Place) -> Result<u8, Failure> {
-    match Client::connect(place) {
+    match Client::connect(place)? {
         Some(client) => client.stop()?,
         None => eprintln!("ukernel: no daemon serves"),
     }

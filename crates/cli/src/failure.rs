@@ -173,6 +173,11 @@ impl From<DaemonError> for Failure {
             DaemonError::Failed { kind, message } => Self::of_failure(kind, message),
             DaemonError::PathTooLong(_) => Self::usage(what, "set UKERNEL_HOME to a shorter path"),
             DaemonError::RequestTooLong => Self::usage(what, "use shorter names"),
+            DaemonError::OtherVersion { .. } => Self::host(
+                what,
+                "`ukernel serve --stop` ends it; the next command starts ours",
+            ),
+            DaemonError::Silent(_) => Self::host(what, "end its process, if it does not recover"),
             DaemonError::Taken => Self::usage(what, "`ukernel serve --stop` ends it"),
             DaemonError::Start(_) | DaemonError::Ended { .. } | DaemonError::NoAnswer { .. } => {
                 Self::host(what, "try `ukernel serve` in another terminal")

@@ -1,6 +1,8 @@
 //! Reaching the daemon, and starting it.
 
-use crate::protocol::{Answered, Asked, MAX_HEAD_BYTES, MAX_INPUT_BYTES, Reply, Request};
+use crate::protocol::{
+    Answered, Asked, Greeting, MAX_GREETING_BYTES, MAX_HEAD_BYTES, MAX_INPUT_BYTES, Reply, Request,
+};
 use crate::{DaemonError, Place, Result};
 use rustix::event::{PollFd, PollFlags, poll};
 use serde_json::Value;
@@ -17,6 +19,9 @@ use ukernel_machine::wait;
 /// How long a daemon may take to serve: it brings sessions back first.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long a daemon may take to greet.
+const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// How long a daemon may take to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -32,25 +37,48 @@ pub type Output<'a> = &'a mut dyn FnMut(&str, &[u8]) -> io::Result<()>;
 /// What the daemon is sent piece by piece, when it asks: standard input, or an archive.
 pub type Input = Box<dyn Read + Send>;
 
-/// A connection to the daemon, good for one request.
+/// A connection to a daemon that has greeted, good for one request.
 #[derive(Debug)]
 pub struct Client {
     stream: UnixStream,
+    greeting: Greeting,
 }
 
 impl Client {
     /// A connection to the daemon of this place, if there is one.
-    #[must_use]
-    pub fn connect(place: &Place) -> Option<Self> {
-        let stream = UnixStream::connect(place.socket()).ok()?;
-        Some(Self { stream })
+    ///
+    /// # Errors
+    /// [`DaemonError::Silent`] if it does not greet.
+    pub fn connect(place: &Place) -> Result<Option<Self>> {
+        let Ok(stream) = UnixStream::connect(place.socket()) else {
+            return Ok(None);
+        };
+        match greeting(&stream) {
+            Ok(Some(greeting)) => Ok(Some(Self { stream, greeting })),
+            // It has ended, or is ending.
+            Ok(None) => Ok(None),
+            Err(error) => Err(DaemonError::Silent(error)),
+        }
+    }
+
+    /// This connection, if the daemon is of our release.
+    ///
+    /// # Errors
+    /// [`DaemonError::OtherVersion`].
+    pub fn of_our_version(self) -> Result<Self> {
+        if self.greeting == Greeting::own() {
+            return Ok(self);
+        }
+        let version = self.greeting.version;
+        Err(DaemonError::OtherVersion { version })
     }
 
     /// Starts a daemon by `command`, which is to take this place and serve, and waits until it
     /// does. It outlives this process; its standard error is its log.
     ///
     /// # Errors
-    /// [`DaemonError::Start`], [`DaemonError::Ended`], [`DaemonError::NoAnswer`].
+    /// [`DaemonError::Start`], [`DaemonError::Ended`], [`DaemonError::NoAnswer`],
+    /// [`DaemonError::Silent`].
     pub fn start(place: &Place, command: &mut Command) -> Result<Self> {
         place.make().map_err(DaemonError::Start)?;
         let log = place.begin_log().map_err(DaemonError::Start)?;
@@ -66,7 +94,7 @@ impl Client {
         let mut daemon = spawn().map_err(DaemonError::Start)?;
         let deadline = Instant::now() + START_TIMEOUT;
         let started = wait::until(deadline, Duration::from_millis(2), || {
-            if let Some(client) = Self::connect(place) {
+            if let Some(client) = Self::connect(place)? {
                 return Ok(Some(client));
             }
             match daemon.try_wait().map_err(DaemonError::Start)? {
@@ -131,6 +159,23 @@ impl Client {
             Err(error) => Err(DaemonError::NotEnding(error)),
         }
     }
+}
+
+/// What the daemon says first; `None` if it hangs up before.
+fn greeting(stream: &UnixStream) -> io::Result<Option<Greeting>> {
+    stream.set_read_timeout(Some(GREETING_TIMEOUT))?;
+    let mut line = Vec::new();
+    // Nothing else comes before we have asked: what is buffered beyond the line is nothing.
+    let mut reader = BufReader::new(stream).take(MAX_GREETING_BYTES);
+    match reader.read_until(b'\n', &mut line) {
+        Ok(_) if line.ends_with(b"\n") => {}
+        Ok(_) if (line.len() as u64) < MAX_GREETING_BYTES => return Ok(None),
+        Ok(_) => return Err(io::ErrorKind::InvalidData.into()),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
+        Err(error) => return Err(error),
+    }
+    stream.set_read_timeout(None)?;
+    Ok(Some(serde_json::from_slice(&line)?))
 }
 
 fn converse(

@@ -1,6 +1,6 @@
 //! One client of the daemon.
 
-use crate::protocol::{Answered, Asked, MAX_HEAD_BYTES, MAX_INPUT_BYTES, Reply};
+use crate::protocol::{Answered, Asked, Greeting, MAX_HEAD_BYTES, MAX_INPUT_BYTES, Reply};
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -85,6 +85,13 @@ impl Ears {
 }
 
 impl Mouth {
+    /// Says who serves.
+    pub async fn greet(&mut self, greeting: &Greeting) -> io::Result<()> {
+        let mut bytes = serde_json::to_vec(greeting)?;
+        bytes.push(b'\n');
+        within(REPLY_TIMEOUT, self.writer.write_all(&bytes)).await
+    }
+
     /// Says something, with a body.
     pub async fn say(&mut self, reply: Reply, body: &[u8]) -> io::Result<()> {
         let answered = Answered {

@@ -35,6 +35,15 @@ pub enum DaemonError {
         /// The end of its log.
         log: String,
     },
+    /// What serves does not greet, as a daemon that is stopped, or one of an old release.
+    #[error("the daemon does not greet")]
+    Silent(#[source] io::Error),
+    /// The daemon is of another release than we are.
+    #[error("the daemon is of release {version}, this is {}", env!("CARGO_PKG_VERSION"))]
+    OtherVersion {
+        /// The daemon's.
+        version: String,
+    },
     /// The head of the request is longer than [`MAX_HEAD_BYTES`](crate::protocol::MAX_HEAD_BYTES).
     #[error("the request is too long")]
     RequestTooLong,

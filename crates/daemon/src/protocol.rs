@@ -1,7 +1,9 @@
-//! What commands and daemon say to each other: one request on a connection, then its answers.
+//! What commands and daemon say to each other: the daemon's [`Greeting`], then one request on a
+//! connection, then its answers.
 //!
 //! Everything is a head, one line of JSON, that says how many bytes of body follow it.
 //! ```text
+//!   {"version":"0.1.0"}\n
 //!   {"op":"exec","session":"lab",...,"body":9}\nprint(42)
 //!   {"reply":"output","stream":"stdout","body":3}\n42\n
 //!   {"reply":"done","value":{...},"body":0}\n
@@ -22,6 +24,28 @@ pub const MAX_HEAD_BYTES: usize = 64 << 10;
 
 /// Longest piece of standard input or of an archive, in bytes.
 pub const MAX_INPUT_BYTES: usize = 64 << 10;
+
+/// Longest greeting, in bytes.
+pub const MAX_GREETING_BYTES: u64 = 256;
+
+/// What a daemon says first to each client it takes. A client that was not greeted was not heard:
+/// a daemon that ends has connections that it never took.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Greeting {
+    /// The daemon's release. Only commands of the same release may ask it for more than its
+    /// status and its end.
+    pub version: String,
+}
+
+impl Greeting {
+    /// The greeting of this release.
+    #[must_use]
+    pub fn own() -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}
 
 /// What a client wants.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 //! The daemon itself: who may connect, how many, and when it ends.
 
 use crate::connection::{Ears, Mouth, split};
-use crate::protocol::{Asked, FailureKind, Reply, Request};
+use crate::protocol::{Asked, FailureKind, Greeting, Reply, Request};
 use crate::{DaemonError, Place, Result, requests};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
@@ -26,7 +26,7 @@ use ukernel_sandbox::vm::VmManager;
 const MAX_REQUESTS: usize = 1024;
 
 /// Clients that have not said yet what they want. One more, and the oldest of them is dropped.
-const MAX_WAITING: usize = 64;
+const MAX_WAITING: usize = 256;
 
 /// How often sessions that ran out of time are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -52,13 +52,13 @@ impl Server {
     }
 
     /// Brings back the sessions of the place and serves until it is told to stop, by a client or
-    /// a signal. `ukernel` is its template, or why this host has none. With `idle_exit` it stops also when there were neither sessions nor requests for so long.
+    /// a signal. `ukernel` is the template of the guests that are no Linux. With `idle_exit` it stops also when there were neither sessions nor requests for so long.
     ///
     /// # Errors
     /// [`DaemonError::Sandbox`], [`DaemonError::Start`] if the socket cannot be made.
     pub fn run(
         self,
-        ukernel: Result<StoredTemplate, String>,
+        ukernel: StoredTemplate,
         linux: OpenTemplate,
         config: SandboxConfig,
         idle_exit: Option<Duration>,
@@ -69,11 +69,7 @@ impl Server {
             .build()
             .map_err(DaemonError::Start)?;
         let entered = runtime.enter();
-        let guests = match ukernel {
-            Ok(template) => Guests::from(VmManager::start(template, &config)?),
-            Err(reason) => Guests::without_ukernel(reason),
-        };
-        let guests = guests.with_linux(linux, &config);
+        let guests = Guests::from(VmManager::start(ukernel, &config)?).with_linux(linux, &config);
         let sessions = SessionManager::open(self.place.sessions(), guests, config)?;
         drop(entered);
         let served = runtime.block_on(listen(&self.place, sessions, idle_exit));
@@ -157,7 +153,7 @@ async fn listen(
     Ok(())
 }
 
-/// Reads what a client wants and has it answered. `waiting` are the clients that are still read.
+/// Greets a client, reads what it wants and has it answered. `waiting` are the clients that are still read.
 fn welcome(
     stream: UnixStream,
     sessions: &SessionManager,
@@ -179,22 +175,35 @@ fn welcome(
     {
         oldest.abort();
     }
-    let (mut ears, mouth) = split(stream);
-    let head = tokio::spawn(async move { (ears.head().await, ears) });
+    let (mut ears, mut mouth) = split(stream);
+    let head = tokio::spawn(async move {
+        let head = match mouth.greet(&Greeting::own()).await {
+            Ok(()) => ears.head().await,
+            Err(error) => Err(error),
+        };
+        (head, ears, mouth)
+    });
     waiting.push_back(head.abort_handle());
-    let client = Client {
-        owner: peer.uid(),
-        sessions: sessions.clone(),
-        stop: stop.clone(),
-        places: Arc::clone(places),
-        mouth,
-    };
+    let (owner, sessions, stop, places) = (
+        peer.uid(),
+        sessions.clone(),
+        stop.clone(),
+        Arc::clone(places),
+    );
     tokio::spawn(async move {
         // The connection of a client that was dropped is closed.
-        if let Ok((head, ears)) = head.await {
-            // A client that breaks the protocol or goes away has nobody to be told.
-            let _ = client.attend(head, ears).await;
-        }
+        let Ok((head, ears, mouth)) = head.await else {
+            return;
+        };
+        let client = Client {
+            owner,
+            sessions,
+            stop,
+            places,
+            mouth,
+        };
+        // A client that breaks the protocol or goes away has nobody to be told.
+        let _ = client.attend(head, ears).await;
     });
 }
 

@@ -22,8 +22,7 @@ pub type OpenTemplate = Box<dyn Fn() -> Result<StoredTemplate> + Send + Sync>;
 
 /// The VMs of all guests. Those of Linux are started when the first session wants them.
 pub struct Guests {
-    /// Or why there are none.
-    ukernel: Result<Arc<VmManager>, String>,
+    ukernel: Arc<VmManager>,
     linux: Option<Linux>,
 }
 
@@ -43,22 +42,13 @@ impl From<Arc<VmManager>> for Guests {
     /// The µkernel alone.
     fn from(ukernel: Arc<VmManager>) -> Self {
         Self {
-            ukernel: Ok(ukernel),
+            ukernel,
             linux: None,
         }
     }
 }
 
 impl Guests {
-    /// Without the µkernel, for this reason.
-    #[must_use]
-    pub fn without_ukernel(reason: String) -> Self {
-        Self {
-            ukernel: Err(reason),
-            linux: None,
-        }
-    }
-
     /// With Linux beside it, whose template `open` gives.
     #[must_use]
     pub fn with_linux(self, open: OpenTemplate, config: &SandboxConfig) -> Self {
@@ -75,10 +65,7 @@ impl Guests {
     /// The VMs of a guest. Only on a thread that may block and knows the runtime.
     pub(crate) fn vms(&self, guest: Guest) -> Result<Arc<VmManager>> {
         let linux = match guest {
-            Guest::Ukernel => {
-                let ukernel = self.ukernel.clone();
-                return ukernel.map_err(|reasons| SandboxError::NoBackend { reasons });
-            }
+            Guest::Ukernel => return Ok(Arc::clone(&self.ukernel)),
             Guest::Linux => self
                 .linux
                 .as_ref()
@@ -92,16 +79,14 @@ impl Guests {
         Ok(Arc::clone(slot.insert(vms)))
     }
 
-    /// The VMs of the µkernel, where there are any.
-    pub(crate) fn ukernel(&self) -> Option<&VmManager> {
-        self.ukernel.as_deref().ok()
+    /// The VMs of the µkernel.
+    pub(crate) fn ukernel(&self) -> &VmManager {
+        &self.ukernel
     }
 
     /// Ends every VM that is not a session's.
     pub(crate) fn stop(&self) {
-        if let Some(ukernel) = self.ukernel() {
-            ukernel.stop();
-        }
+        self.ukernel.stop();
         if let Some(linux) = &self.linux
             && let Some(vms) = &*linux.vms()
         {

@@ -5,9 +5,12 @@ use crate::ground::{Behaviour, Ran, children_of, ukernel};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use serde_json::Value;
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::process::Child;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 pub const BEHAVIOURS: &[Behaviour] = &[
@@ -16,6 +19,8 @@ pub const BEHAVIOURS: &[Behaviour] = &[
     ("many_first_commands_start_one_daemon", one_daemon),
     ("what_is_kept_is_for_its_owner_alone", private),
     ("clients_that_say_nothing_shut_nobody_out", idle_clients),
+    ("a_daemon_that_ends_is_no_daemon", ending),
+    ("daemons_of_other_releases_are_said", other_release),
 ];
 
 fn restart() {
@@ -154,4 +159,43 @@ fn idle_clients() {
         "none was waited for"
     );
     drop(idle);
+}
+
+/// Takes the place of a daemon, greets each client by `greeting` and hangs up.
+fn pretend(home: &Path, greeting: &'static str) -> JoinHandle<()> {
+    let folder = home.join("daemon");
+    fs::create_dir_all(&folder).expect("made");
+    let socket = folder.join("socket");
+    let listener = UnixListener::bind(&socket).expect("bound");
+    std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().expect("a client");
+        // Gone for the next one, as when a process ends.
+        fs::remove_file(&socket).expect("removed");
+        drop(listener);
+        client.write_all(greeting.as_bytes()).expect("greeted");
+    })
+}
+
+fn ending() {
+    let desk = Desk::new();
+    let dying = pretend(desk.home.path(), "");
+    desk.says(&["create", "--name", "lab"]);
+    dying.join().expect("it ended");
+    assert_eq!(desk.says(&["exec", "lab", "6 * 7"]), "42\n");
+}
+
+fn other_release() {
+    let desk = Desk::new();
+    for (greeting, part) in [
+        (
+            "{\"version\":\"0.0.1\"}\n",
+            "the daemon is of release 0.0.1",
+        ),
+        ("HTTP/1.1 400\n", "the daemon does not greet"),
+    ] {
+        let other = pretend(desk.home.path(), greeting);
+        let ran = desk.session(&["list"]).expect(3);
+        assert!(ran.stderr.contains(part), "{}", ran.stderr);
+        other.join().expect("it ended");
+    }
 }

@@ -5,7 +5,7 @@ use super::recovery::{self, EXPIRED};
 use super::state::State;
 use super::{LostSession, Session, SessionInfo, blocking, stored};
 use crate::guests::{Guest, Guests};
-use crate::vm::{PoolMetrics, VmManager};
+use crate::vm::PoolMetrics;
 use crate::{Result, SandboxConfig, SandboxError, SessionId, SessionName};
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -287,18 +287,16 @@ impl SessionManager {
         }
     }
 
-    /// What the pool of the µkernel has done; nothing where there is none.
+    /// What the pool of the µkernel has done.
     #[must_use]
     pub fn pool_metrics(&self) -> PoolMetrics {
-        let ukernel = self.inner.guests.ukernel();
-        ukernel.map(VmManager::metrics).unwrap_or_default()
+        self.inner.guests.ukernel().metrics()
     }
 
     /// Processes of the ready VMs.
     #[must_use]
     pub fn ready_processes(&self) -> Vec<u32> {
-        let ukernel = self.inner.guests.ukernel();
-        ukernel.map(VmManager::ready_processes).unwrap_or_default()
+        self.inner.guests.ukernel().ready_processes()
     }
 
     /// The configuration.
