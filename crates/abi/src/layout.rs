@@ -50,10 +50,10 @@ pub const PORT_ALARM: u16 = 0x60c;
 /// Embedded VMM only. A 32-bit write reports a [`BootPhase`].
 pub const PORT_PHASE: u16 = 0x604;
 
-/// Embedded VMM only. A 32-bit write ends the VM with that [`GuestExit`] code.
+/// Embedded VMM and QEMU. A 32-bit write ends the VM with that [`GuestExit`] code.
 pub const PORT_EXIT: u16 = 0x608;
 
-/// Keyboard-controller port; writing [`I8042_RESET`] ends the VM on Firecracker and QEMU.
+/// Keyboard-controller port; writing [`I8042_RESET`] ends the VM on Firecracker.
 pub const PORT_I8042: u16 = 0x64;
 
 /// Reset command of the keyboard controller.

@@ -1,10 +1,10 @@
-//! The channel: frames in both directions over the vsock connection.
+//! The channel: frames in both directions over the device that carries them.
 //!
 //! Every task may say something ([`say`]); only the service task touches the
 //! device. What waits to be sent is bounded, so a host that does not read stops the workload
 //! instead of filling the kernel's memory.
 
-use crate::dev::vsock::{Event, Vsock};
+use crate::dev::link::{Event, Link};
 use crate::local::Local;
 use crate::{report, task};
 use alloc::boxed::Box;
@@ -65,7 +65,7 @@ fn enqueue(frame: &[u8]) {
 
 /// The host's end of the channel, as the service task sees it.
 pub(crate) struct Channel {
-    device: Vsock,
+    device: Box<dyn Link>,
     decoder: Decoder<HostMessage>,
 }
 
@@ -82,7 +82,7 @@ pub(crate) enum Incoming {
 }
 
 impl Channel {
-    pub(crate) fn new(device: Vsock) -> Self {
+    pub(crate) fn new(device: Box<dyn Link>) -> Self {
         Self {
             device,
             decoder: Decoder::new(),
@@ -105,7 +105,7 @@ impl Channel {
                 }
             }
             let decoder = &mut self.decoder;
-            match self.device.poll(|bytes| decoder.push(bytes)) {
+            match self.device.poll(&mut |bytes| decoder.push(bytes)) {
                 Ok(None) => return None,
                 Ok(Some(Event::Opened)) => {
                     self.reset(true);
@@ -116,14 +116,14 @@ impl Channel {
                     return Some(Incoming::Closed);
                 }
                 Ok(Some(Event::Received | Event::Other)) => {}
-                Err(error) => report::fatal(format_args!("vsock device: {error}")),
+                Err(error) => report::fatal(format_args!("channel's device: {error}")),
             }
         }
     }
 
     fn acknowledge(&mut self) {
         if let Err(error) = self.device.acknowledge() {
-            report::fatal(format_args!("vsock device: {error}"));
+            report::fatal(format_args!("channel's device: {error}"));
         }
     }
 
@@ -146,7 +146,7 @@ impl Channel {
             }
             let sent = match self.device.send(outbox.bytes.make_contiguous()) {
                 Ok(sent) => sent,
-                Err(error) => report::fatal(format_args!("vsock device: {error}")),
+                Err(error) => report::fatal(format_args!("channel's device: {error}")),
             };
             if sent == 0 {
                 break;
@@ -160,7 +160,7 @@ impl Channel {
         sent_any
     }
 
-    /// See [`Vsock::notify_events`].
+    /// See [`Link::notify_events`].
     pub(crate) fn notify_events(&mut self) {
         self.device.notify_events();
     }

@@ -1,6 +1,6 @@
 //! The µkernel: a guest without Linux that runs one WebAssembly component.
 //!
-//! It owns the machine it boots on: page tables, one stack per task, the vsock device, a
+//! It owns the machine it boots on: page tables, one stack per task, the channel's device, a
 //! file tree in memory, the clock and the random numbers. It offers a workload the ABI of
 //! `ukernel_abi`'s WIT package, and WASI 0.2 as a shim above the same modules. It has no
 //! system calls, no processes and no other way in than the channel.

@@ -5,8 +5,7 @@
 
 use crate::boot::Boot;
 use crate::channel::{self, Channel, Incoming};
-use crate::dev::vsock::Vsock;
-use crate::dev::{interrupts, platform};
+use crate::dev::{interrupts, link, platform};
 use crate::execution::{self, Running};
 use crate::files::TREE;
 use crate::runtime::{self, Instance, Loaded, RunError};
@@ -33,14 +32,14 @@ pub(crate) fn run(boot: &Boot, loaded: Loaded) -> ! {
         env!("CARGO_PKG_VERSION"),
         loaded.header.adapter()
     );
-    let Some(device) = Vsock::start(boot.vsock) else {
+    let Some(device) = link::start(boot.device) else {
         report::fatal(format_args!(
-            "there is no vsock device at {:#x}",
-            boot.vsock.base
+            "there is no device for the channel at {:#x}",
+            boot.device.base
         ));
     };
     if !boot.embedded {
-        interrupts::configure(boot.vsock.interrupt);
+        interrupts::configure(boot.device.interrupt);
     }
     let loaded = Arc::new(loaded);
     runtime::configure_spawn(Arc::clone(&loaded));

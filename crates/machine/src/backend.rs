@@ -19,8 +19,8 @@ pub enum BackendKind {
 }
 
 impl BackendKind {
-    /// Every kind that runs the µkernel, in the order they are preferred when nothing else decides.
-    pub const ALL: [Self; 2] = [Self::Kvm, Self::Firecracker];
+    /// Every kind, in the order they are preferred when nothing else decides.
+    pub const ALL: [Self; 3] = [Self::Kvm, Self::Firecracker, Self::Qemu];
 
     /// The name users write.
     #[must_use]

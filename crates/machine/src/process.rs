@@ -6,6 +6,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
+use ukernel_abi::layout::SERIAL_EXIT;
 use ukernel_vmm::tail::Tail;
 use ukernel_vmm::wait;
 
@@ -101,4 +102,13 @@ fn watch(child: &Child) -> std::io::Result<OwnedFd> {
         .and_then(Pid::from_raw)
         .ok_or(rustix::io::Errno::SRCH)?;
     Ok(pidfd_open(pid, PidfdFlags::empty())?)
+}
+
+/// The code a µkernel said on its serial line before it ended itself. Only the kernel can write
+/// there; a kernel that lies about its end gains nothing.
+pub(crate) fn exit_code(serial: &[u8]) -> Option<u32> {
+    String::from_utf8_lossy(serial)
+        .lines()
+        .rev()
+        .find_map(|line| line.strip_prefix(SERIAL_EXIT)?.trim().parse().ok())
 }

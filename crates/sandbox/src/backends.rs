@@ -48,7 +48,8 @@ impl BackendType {
         match self {
             Self::Firecracker => Some(BackendKind::Firecracker),
             Self::Kvm => Some(BackendKind::Kvm),
-            Self::Qemu | Self::E2b | Self::Docker => None,
+            Self::Qemu => Some(BackendKind::Qemu),
+            Self::E2b | Self::Docker => None,
         }
     }
 }
@@ -73,7 +74,7 @@ pub fn first_available(preference: &[BackendType], probe: &ProbeConfig) -> Resul
     for wanted in preference {
         let Some(kind) = wanted.kind() else {
             reasons.push(format!(
-                "{} is not part of this release, use kvm or firecracker",
+                "{} is not part of this release, use kvm, firecracker or qemu",
                 wanted.name()
             ));
             continue;
@@ -102,7 +103,7 @@ mod tests {
             firecracker: None,
             state_dir: std::env::temp_dir(),
         };
-        for wanted in [BackendType::Qemu, BackendType::E2b, BackendType::Docker] {
+        for wanted in [BackendType::E2b, BackendType::Docker] {
             let error = first_available(&[wanted], &probe).expect_err("not there");
             assert!(error.to_string().contains(wanted.name()), "{error}");
         }

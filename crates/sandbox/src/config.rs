@@ -136,15 +136,22 @@ impl SandboxConfig {
             .clamp(MIN_MEMORY_MIB, MAX_MEMORY_MIB)
     }
 
-    /// The same for Linux guests: they need more memory and processes to begin with, and a VM costs more to keep ready
-    /// and to start.
+    /// The same for VMs of QEMU, which cost more to keep ready and to start.
     #[must_use]
-    pub fn for_linux(&self) -> Self {
+    pub(crate) fn for_qemu(&self) -> Self {
         Self {
             pool_min_size: self.pool_min_size.min(1),
             pool_max_size: self.pool_max_size.min(4),
             pool_target_size: self.pool_target_size.min(1),
             allocation_timeout_ms: self.allocation_timeout_ms.max(20_000),
+            ..self.clone()
+        }
+    }
+
+    /// The same for Linux guests, which need more memory and processes to begin with.
+    #[must_use]
+    pub fn for_linux(&self) -> Self {
+        Self {
             memory_mib: self.memory_mib.max(1024),
             max_tasks: self.max_tasks.max(256),
             ..self.clone()

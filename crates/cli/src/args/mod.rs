@@ -140,6 +140,8 @@ pub enum BackendArg {
     Kvm,
     /// Firecracker.
     Firecracker,
+    /// QEMU: for hosts without KVM, where it emulates the processor.
+    Qemu,
 }
 
 impl BackendArg {
@@ -154,6 +156,7 @@ impl BackendArg {
             Self::Auto => None,
             Self::Kvm => Some(BackendKind::Kvm),
             Self::Firecracker => Some(BackendKind::Firecracker),
+            Self::Qemu => Some(BackendKind::Qemu),
         }
     }
 }

@@ -5,6 +5,9 @@ mod tests;
 
 use ukernel_abi::layout;
 
+/// Smallest register block of a virtio-mmio device: its registers and some of its configuration.
+const REGISTERS_BYTES: u64 = 512;
+
 /// A virtio-mmio device as the command line names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VirtioMmio {
@@ -40,23 +43,27 @@ pub fn tsc_khz(cmdline: &str) -> Option<u64> {
 
 /// The first virtio-mmio device, if it can be one.
 #[must_use]
-pub fn vsock(cmdline: &str) -> Option<VirtioMmio> {
+pub fn first_device(cmdline: &str) -> Option<VirtioMmio> {
     value(cmdline, layout::CMDLINE_VIRTIO_MMIO).and_then(virtio_mmio)
 }
 
-/// `4K@0xd0000000:5`, the form of Linux's `virtio_mmio.device`.
+/// `4K@0xd0000000:5` or `512@0xfeb00e00:12`, the form of Linux's `virtio_mmio.device`.
 fn virtio_mmio(text: &str) -> Option<VirtioMmio> {
-    let (size, rest) = text.split_once("K@0x")?;
+    let (size, rest) = text.split_once("@0x")?;
+    let (size, unit) = match size.strip_suffix('K') {
+        Some(size) => (size, 1024),
+        None => (size, 1),
+    };
     let (base, interrupt) = rest.split_once(':')?;
     let device = VirtioMmio {
         base: u64::from_str_radix(base, 16).ok()?,
-        bytes: size.parse::<u64>().ok()?.checked_mul(1024)?,
+        bytes: size.parse::<u64>().ok()?.checked_mul(unit)?,
         interrupt: interrupt.split(':').next()?.parse().ok()?,
     };
     // Between the end of the largest memory and 4 GiB, where the boot tables map devices.
     let end = device.base.checked_add(device.bytes)?;
     let devices = (u64::from(layout::MAX_MEMORY_MIB) << 20)..(4 << 30);
-    let fits = devices.contains(&device.base) && end <= devices.end && device.bytes >= 0x200;
-    (fits && device.base.is_multiple_of(layout::PAGE_BYTES) && device.interrupt < 24)
-        .then_some(device)
+    let fits =
+        devices.contains(&device.base) && end <= devices.end && device.bytes >= REGISTERS_BYTES;
+    (fits && device.base.is_multiple_of(REGISTERS_BYTES) && device.interrupt < 24).then_some(device)
 }

@@ -27,7 +27,7 @@ pub(crate) struct Boot {
     /// Frequency of the time-stamp counter.
     pub tsc_khz: u64,
     /// The first virtio-mmio register block, with its interrupt.
-    pub vsock: VirtioMmio,
+    pub device: VirtioMmio,
 }
 
 /// Boot information the kernel cannot work with.
@@ -75,7 +75,7 @@ pub(crate) fn read(protocol: u32, info: usize) -> Result<Boot, BadBoot> {
         image,
         embedded: command_line::is_embedded(&cmdline),
         tsc_khz: command_line::tsc_khz(&cmdline).ok_or(BadBoot::NoClock)?,
-        vsock: command_line::vsock(&cmdline).ok_or(BadBoot::NoDevice)?,
+        device: command_line::first_device(&cmdline).ok_or(BadBoot::NoDevice)?,
     })
 }
 

@@ -1,8 +1,8 @@
 //! What differs between VMMs: how to idle, how to end, whether boot phases are wanted.
 //!
 //! The embedded VMM has ports for all three and no interrupt controller. Firecracker and
-//! QEMU have neither ports nor anything else of ours: there the kernel halts until an
-//! interrupt and ends through the keyboard controller.
+//! QEMU have nothing of ours: there the kernel halts until an interrupt. It ends through the
+//! keyboard controller of Firecracker, and through a device of QEMU's at the embedded VMM's port.
 
 use super::{interrupts, port, serial};
 use crate::clock;
@@ -60,12 +60,12 @@ pub(crate) fn set_alarm(after_ns: u64) -> bool {
 }
 
 /// Ends the VM. The keyboard controller's reset has no room for a reason, so it goes to the
-/// serial line first, where the host's Firecracker backend looks for it.
+/// serial line first, where the host's backends look for it.
 pub(crate) fn exit(reason: GuestExit) -> ! {
-    if is_embedded() {
-        port::write_u32(PORT_EXIT, reason as u32);
+    if !is_embedded() {
+        serial::line(format_args!("{SERIAL_EXIT}{}", reason as u32));
     }
-    serial::line(format_args!("{SERIAL_EXIT}{}", reason as u32));
+    port::write_u32(PORT_EXIT, reason as u32);
     port::write_u8(PORT_I8042, I8042_RESET);
     loop {
         crate::stub::idle();

@@ -1,17 +1,14 @@
 //! The vsock device: one connection at a time, opened by the host.
-#![expect(unsafe_code, reason = "device memory and DMA")]
+#![expect(unsafe_code, reason = "a register of the device")]
 
+use super::hal::KernelHal;
 use super::handshake::SteppedTransport;
-use crate::boot::VirtioMmio;
-use alloc::alloc::{alloc_zeroed, dealloc};
-use core::alloc::Layout;
-use core::ptr::NonNull;
-use ukernel_abi::layout::{CHANNEL_PORT, HOST_CID, PAGE_BYTES};
+use super::link::{Event, Link};
+use ukernel_abi::layout::{CHANNEL_PORT, HOST_CID};
+use virtio_drivers::Error;
 use virtio_drivers::device::socket::{
     ConnectionInfo, DisconnectReason, SocketError, VirtIOSocket, VsockAddr, VsockEventType,
 };
-use virtio_drivers::transport::mmio::{MmioTransport, VirtIOHeader};
-use virtio_drivers::{BufferDirection, Error, Hal, PhysAddr};
 
 /// Size of one receive buffer; there are eight.
 const RX_BUFFER_BYTES: usize = 8192;
@@ -26,60 +23,6 @@ const MAX_PACKET_BYTES: usize = 32 << 10;
 const QUEUE_NOTIFY: u64 = 0x50;
 const EVENT_QUEUE: u32 = 2;
 
-struct KernelHal;
-
-// SAFETY: the heap and the kernel stack, where all buffers the driver shares live, are
-// identity mapped and physically contiguous.
-unsafe impl Hal for KernelHal {
-    fn dma_alloc(pages: usize, _: BufferDirection) -> (PhysAddr, NonNull<u8>) {
-        let memory = dma_layout(pages).and_then(|layout| {
-            // SAFETY: the layout has a size above zero.
-            NonNull::new(unsafe { alloc_zeroed(layout) })
-        });
-        memory.map_or((0, NonNull::dangling()), |memory| {
-            (memory.as_ptr() as PhysAddr, memory)
-        })
-    }
-
-    unsafe fn dma_dealloc(_: PhysAddr, memory: NonNull<u8>, pages: usize) -> i32 {
-        let Some(layout) = dma_layout(pages) else {
-            return -1;
-        };
-        // SAFETY: allocated by `dma_alloc` with the same layout.
-        unsafe { dealloc(memory.as_ptr(), layout) };
-        0
-    }
-
-    unsafe fn mmio_phys_to_virt(physical: PhysAddr, _: usize) -> NonNull<u8> {
-        NonNull::new(physical as *mut u8).unwrap_or(NonNull::dangling())
-    }
-
-    unsafe fn share(buffer: NonNull<[u8]>, _: BufferDirection) -> PhysAddr {
-        buffer.as_ptr().cast::<u8>() as PhysAddr
-    }
-
-    unsafe fn unshare(_: PhysAddr, _: NonNull<[u8]>, _: BufferDirection) {}
-}
-
-fn dma_layout(pages: usize) -> Option<Layout> {
-    let bytes = pages
-        .checked_mul(PAGE_BYTES as usize)
-        .filter(|bytes| *bytes > 0)?;
-    Layout::from_size_align(bytes, PAGE_BYTES as usize).ok()
-}
-
-/// What happened on the device.
-pub(crate) enum Event {
-    /// The host opened a connection; any earlier one is gone.
-    Opened,
-    /// Bytes arrived and were handed to the receiver.
-    Received,
-    /// The connection is gone.
-    Closed,
-    /// Credit or something that does not concern the connection.
-    Other,
-}
-
 /// The device and its one connection.
 pub(crate) struct Vsock {
     driver: VirtIOSocket<KernelHal, SteppedTransport, RX_BUFFER_BYTES>,
@@ -92,37 +35,52 @@ pub(crate) struct Vsock {
 }
 
 impl Vsock {
-    /// Starts the device.
-    pub(crate) fn start(device: VirtioMmio) -> Option<Self> {
-        let header = NonNull::new(device.base as *mut VirtIOHeader)?;
-        // SAFETY: the boot information placed the registers among the devices (checked
-        // there), where nothing else lives, and they stay mapped for ever.
-        let transport = unsafe { MmioTransport::new(header, device.bytes as usize) }.ok()?;
-        let driver = VirtIOSocket::new(SteppedTransport(transport)).ok()?;
-        let notify = (device.base + QUEUE_NOTIFY) as *mut u32;
+    /// Starts the device whose registers are at `base`.
+    pub(super) fn start(transport: SteppedTransport, base: u64) -> Option<Self> {
         Some(Self {
-            driver,
+            driver: VirtIOSocket::new(transport).ok()?,
             connection: None,
             unacknowledged: 0,
             unreported: 0,
-            notify,
+            notify: (base + QUEUE_NOTIFY) as *mut u32,
         })
     }
 
-    /// Tells the device the event queue was looked at. Some VMMs hold packets back after a
-    /// resume until they hear this (Firecracker 1.16).
-    pub(crate) fn notify_events(&mut self) {
-        // SAFETY: a register of the device started in `start`.
-        unsafe { core::ptr::write_volatile(self.notify, EVENT_QUEUE) };
+    fn accept(
+        &mut self,
+        source: VsockAddr,
+        destination: VsockAddr,
+        event: &virtio_drivers::device::socket::VsockEvent,
+    ) -> Result<Event, Error> {
+        let mut connection = ConnectionInfo::new(source, destination.port);
+        connection.buf_alloc = CREDIT_BYTES;
+        if source.cid != HOST_CID || destination.port != CHANNEL_PORT {
+            self.driver.force_close(&connection)?;
+            return Ok(Event::Other);
+        }
+        if let Some(old) = self.connection.take().filter(|old| old.dst != source) {
+            self.driver.force_close(&old)?;
+        }
+        connection.update_for_event(event);
+        self.driver.accept(&connection)?;
+        self.connection = Some(connection);
+        self.unacknowledged = 0;
+        self.unreported = 0;
+        Ok(Event::Opened)
     }
 
-    /// Whether a connection is open.
-    pub(crate) fn is_open(&self) -> bool {
-        self.connection.is_some()
+    fn close(&mut self, reason: DisconnectReason) -> Result<(), Error> {
+        if let Some(old) = self.connection.take()
+            && reason == DisconnectReason::Shutdown
+        {
+            self.driver.force_close(&old)?;
+        }
+        Ok(())
     }
+}
 
-    /// Takes one packet off the device, if there is one, and hands its bytes to `receive`.
-    pub(crate) fn poll(&mut self, receive: impl FnOnce(&[u8])) -> Result<Option<Event>, Error> {
+impl Link for Vsock {
+    fn poll(&mut self, receive: &mut dyn FnMut(&[u8])) -> Result<Option<Event>, Error> {
         let connection = &mut self.connection;
         let mut received = 0;
         let event = self.driver.poll(|event, body| {
@@ -164,41 +122,8 @@ impl Vsock {
         }))
     }
 
-    fn accept(
-        &mut self,
-        source: VsockAddr,
-        destination: VsockAddr,
-        event: &virtio_drivers::device::socket::VsockEvent,
-    ) -> Result<Event, Error> {
-        let mut connection = ConnectionInfo::new(source, destination.port);
-        connection.buf_alloc = CREDIT_BYTES;
-        if source.cid != HOST_CID || destination.port != CHANNEL_PORT {
-            self.driver.force_close(&connection)?;
-            return Ok(Event::Other);
-        }
-        if let Some(old) = self.connection.take().filter(|old| old.dst != source) {
-            self.driver.force_close(&old)?;
-        }
-        connection.update_for_event(event);
-        self.driver.accept(&connection)?;
-        self.connection = Some(connection);
-        self.unacknowledged = 0;
-        self.unreported = 0;
-        Ok(Event::Opened)
-    }
-
-    fn close(&mut self, reason: DisconnectReason) -> Result<(), Error> {
-        if let Some(old) = self.connection.take()
-            && reason == DisconnectReason::Shutdown
-        {
-            self.driver.force_close(&old)?;
-        }
-        Ok(())
-    }
-
-    /// Says that everything received so far has been used: its room is the host's again. The
-    /// host is told at once when half of its credit is used, else with the next packet.
-    pub(crate) fn acknowledge(&mut self) -> Result<(), Error> {
+    /// The host is told at once when half of its credit is used, else with the next packet.
+    fn acknowledge(&mut self) -> Result<(), Error> {
         let used = core::mem::take(&mut self.unacknowledged);
         let Some(known) = self.connection.as_mut() else {
             return Ok(());
@@ -212,9 +137,7 @@ impl Vsock {
         Ok(())
     }
 
-    /// Sends the first bytes of `bytes`, as many as fit a packet and the host has room
-    /// for. Zero: no room now, or no connection.
-    pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<usize, Error> {
+    fn send(&mut self, bytes: &[u8]) -> Result<usize, Error> {
         let Some(connection) = self.connection.as_mut() else {
             return Ok(0);
         };
@@ -234,5 +157,16 @@ impl Vsock {
             }
         }
         Ok(0)
+    }
+
+    fn is_open(&self) -> bool {
+        self.connection.is_some()
+    }
+
+    /// Tells the device the event queue was looked at. Some VMMs hold packets back after a
+    /// resume until they hear this (Firecracker 1.16).
+    fn notify_events(&mut self) {
+        // SAFETY: a register of the device started in `start`.
+        unsafe { core::ptr::write_volatile(self.notify, EVENT_QUEUE) };
     }
 }

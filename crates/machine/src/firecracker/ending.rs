@@ -4,10 +4,10 @@
 //! it. So the µkernel says its exit code on the serial line first. Only the kernel can
 //! write there; a kernel that lies about its end gains nothing.
 
+use crate::process::exit_code;
 use crate::{Ending, ExitReason};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
-use ukernel_abi::layout::SERIAL_EXIT;
 
 /// Code of a guest that reset without saying why.
 const UNSAID: u32 = u32::MAX;
@@ -28,14 +28,6 @@ pub(super) fn describe(status: ExitStatus, serial: &[u8], log: &[u8]) -> Ending 
         registers: None,
         serial_tail: serial.to_vec(),
     }
-}
-
-/// The code on the kernel's last line.
-fn exit_code(serial: &[u8]) -> Option<u32> {
-    String::from_utf8_lossy(serial)
-        .lines()
-        .rev()
-        .find_map(|line| line.strip_prefix(SERIAL_EXIT)?.trim().parse().ok())
 }
 
 fn failure(code: i32, log: &[u8]) -> ExitReason {
@@ -61,7 +53,7 @@ fn failure(code: i32, log: &[u8]) -> ExitReason {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ukernel_abi::layout::GuestExit;
+    use ukernel_abi::layout::{GuestExit, SERIAL_EXIT};
 
     #[test]
     fn a_panic_is_not_taken_for_an_orderly_end() {

@@ -50,7 +50,7 @@ impl ProbeConfig {
     /// Where QEMU is, if it is installed.
     #[must_use]
     pub fn find_qemu(&self) -> Option<PathBuf> {
-        program::find(&self.path, "qemu-system-x86_64")
+        programs::find_qemu(&self.path).ok().cloned()
     }
 }
 

@@ -73,12 +73,19 @@ fn is_too_old(version: &str) -> bool {
     }
 }
 
+const QEMU: &str = "qemu-system-x86_64";
+const QEMU_HINT: &str = "install QEMU for x86-64, on Debian: apt install qemu-system-x86";
+
 pub(super) fn qemu(path: &OsStr) -> Finding<Installed> {
-    on_path(
-        path,
-        "qemu-system-x86_64",
-        "install QEMU for x86-64, on Debian: apt install qemu-system-x86",
-    )
+    on_path(path, QEMU, QEMU_HINT)
+}
+
+/// Where QEMU is, without starting it.
+pub(super) fn find_qemu(path: &OsStr) -> Finding<PathBuf> {
+    match find(path, QEMU) {
+        Some(program) => Finding::Ok(program),
+        None => Finding::missing(format!("no `{QEMU}` on PATH"), QEMU_HINT),
+    }
 }
 
 /// The first of the programs the Linux guest's root is built with that is missing.

@@ -1,7 +1,7 @@
 //! A machine: booted or loaded, paused, connected to, made a template.
 
 use super::memory::Mapping;
-use super::process::{Parts, Process, Start, in_memory};
+use super::process::{Guest, Parts, Process, Start, in_memory};
 use super::template::QemuTemplate;
 use super::{Shared, failure};
 use crate::greeting::Greeting;
@@ -17,6 +17,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use ukernel_abi::layout::CMDLINE_TSC_KHZ;
 use ukernel_vmm::{difference, sparse};
 
 /// A machine of QEMU.
@@ -27,30 +28,35 @@ pub(super) struct QemuMachine {
     /// RAM of a machine that was booted; a fork's is its template's, which `mapping` differs from.
     ram: Arc<File>,
     mapping: Option<Mapping>,
-    disk: Arc<File>,
+    guest: Guest,
     memory_mib: u32,
     shared: Arc<Shared>,
 }
 
 impl QemuMachine {
     pub(super) fn boot(shared: &Arc<Shared>, spec: &MachineSpec) -> Result<Self> {
-        let initrd = spec.initrd.as_ref();
-        let initrd = initrd.ok_or(MachineError::Unsupported(
-            "QEMU runs Linux guests, which have an initial file system",
-        ))?;
         let ram = memory(spec.memory_mib)?;
-        let disk = Arc::new(open(&spec.image)?);
+        let (guest, initrd, command_line) = match &spec.initrd {
+            Some(initrd) => {
+                let disk = Arc::new(open(&spec.image)?);
+                (Guest::Linux { disk }, initrd, linux_command_line()?)
+            }
+            None => {
+                let command_line = format!("{CMDLINE_TSC_KHZ}{}", tsc_khz()?);
+                (Guest::Ukernel, &spec.image, command_line)
+            }
+        };
         let (kernel, initrd) = (open(&spec.kernel)?, open(initrd)?);
         let mut process = Process::spawn(
             shared,
             &Parts {
                 memory: &ram,
                 memory_mib: spec.memory_mib,
-                disk: &disk,
+                guest: &guest,
                 start: Start::Boot {
                     kernel: &kernel,
                     initrd: &initrd,
-                    command_line: &command_line()?,
+                    command_line: &command_line,
                 },
             },
         )?;
@@ -60,7 +66,7 @@ impl QemuMachine {
             greeting: Greeting::new(spec.limits)?,
             ram: Arc::new(ram),
             mapping: None,
-            disk,
+            guest,
             memory_mib: spec.memory_mib,
             shared: Arc::clone(shared),
         })
@@ -78,7 +84,7 @@ impl QemuMachine {
             &Parts {
                 memory: &template.ram,
                 memory_mib: template.memory_mib,
-                disk: &template.disk,
+                guest: &template.guest,
                 start: Start::Load { state: devices },
             },
         )?;
@@ -93,27 +99,33 @@ impl QemuMachine {
             greeting: Greeting::new(limits)?,
             ram: Arc::clone(&template.ram),
             mapping: Some(mapping),
-            disk: Arc::clone(&template.disk),
+            guest: template.guest.clone(),
             memory_mib: template.memory_mib,
             shared: Arc::clone(&template.shared),
         })
     }
 }
 
-/// What the kernel is told. Without the counter's frequency it measures it, which hangs now and then under emulation.
-fn command_line() -> Result<String> {
-    let khz = ukernel_vmm::speed::tsc_khz().or_else(|_| ukernel_vmm::speed::counted_khz())?;
+/// What a Linux is told. Without the counter's frequency it measures it, which hangs now and then under emulation.
+fn linux_command_line() -> Result<String> {
+    let khz = tsc_khz()?;
     Ok(format!(
         "console=ttyS0 quiet reboot=t panic=-1 nokaslr tsc=reliable tsc_early_khz={khz} no_timer_check \
          lpj=4000000 random.trust_cpu=on"
     ))
 }
 
+/// Frequency of the time-stamp counter guests see, in kHz: the host's.
+fn tsc_khz() -> Result<u32> {
+    let khz = ukernel_vmm::speed::tsc_khz().or_else(|_| ukernel_vmm::speed::counted_khz())?;
+    Ok(khz)
+}
+
 /// Memory of a guest, which can be sealed.
 fn memory(mebibytes: u32) -> Result<File> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let failed = |error| MachineError::io("making the memory of a machine", error);
-    let memory = memfd_create("ukernel-linux", flags).map_err(|error| failed(error.into()))?;
+    let memory = memfd_create("ukernel-memory", flags).map_err(|error| failed(error.into()))?;
     let memory = File::from(memory);
     memory.set_len(u64::from(mebibytes) << 20).map_err(failed)?;
     Ok(memory)
@@ -181,14 +193,14 @@ impl Machine for QemuMachine {
         let Self {
             process,
             ram,
-            disk,
+            guest,
             memory_mib,
             shared,
             ..
         } = *self;
         // Its mapping is gone with it, so that the memory can be sealed.
         drop(process);
-        let template = QemuTemplate::new(ram, devices, disk, memory_mib, shared)?;
+        let template = QemuTemplate::new(ram, devices, guest, memory_mib, shared)?;
         Ok(Box::new(template))
     }
 

@@ -1,12 +1,12 @@
-//! QEMU as a backend: for Linux guests, on hosts with and without hardware KVM.
+//! QEMU as a backend: for Linux guests on every host, and for the µkernel where there is no KVM.
 //!
 //! ```text
 //!   boot ──> machine ── stop, devices' state ──> template: a sealed memfd (RAM) and a state of some KiB
 //!   fork:     RAM mapped privately from the memfd ── devices' state ──> machine
 //!   snapshot: pages that QEMU's process has of its own, from outside ── and the devices' state
 //! ```
-//! A machine is one QEMU process of the `microvm` type: one disk, read-only; one virtio-serial port, the channel; no
-//! network. RAM never goes through QEMU's migration stream: its devices are saved without it (`xen-save-devices-state`,
+//! A machine is one QEMU process of the `microvm` type: one virtio-serial port, the channel; a Linux's root as a disk,
+//! read-only; no network. RAM never goes through QEMU's migration stream: its devices are saved without it (`xen-save-devices-state`,
 //! which is not Xen's alone), and what a fork has written is found in the page tables of its process.
 //!
 //! What confines a guest here: the processor's emulation or KVM, and QEMU's seccomp filter (`-sandbox`), which lets it
@@ -27,6 +27,9 @@ use std::sync::Arc;
 
 use machine::QemuMachine;
 use template::QemuTemplate;
+
+/// Changes when the labels of templates do.
+const LABELS: &[u8] = b"with guests ";
 
 /// How the processor is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +92,7 @@ impl Backend for Qemu {
             format!("{} {seconds} {nanoseconds} {accelerator:?} ", file.len())
         });
         [
+            LABELS.to_vec(),
             program.unwrap_or_default().into_bytes(),
             ukernel_vmm::state_format(),
         ]

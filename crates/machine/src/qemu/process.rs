@@ -2,7 +2,7 @@
 
 use super::monitor::Monitor;
 use super::{Accelerator, Shared, failure};
-use crate::process::Process as Supervised;
+use crate::process::{Process as Supervised, exit_code};
 use crate::{Ending, ExitReason, MachineError, Result};
 use command_fds::{CommandFdExt, FdMapping};
 use rustix::fs::{MemfdFlags, Mode, OFlags, memfd_create};
@@ -14,7 +14,9 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use ukernel_abi::layout::PORT_EXIT;
 
 /// How long QEMU may take for what it does at once. Generous: hosts are shared.
 const ANSWER: Duration = Duration::from_secs(20);
@@ -40,8 +42,20 @@ const MAX_STATE_BYTES: u64 = 16 << 20;
 pub(super) struct Parts<'a> {
     pub(super) memory: &'a File,
     pub(super) memory_mib: u32,
-    pub(super) disk: &'a File,
+    pub(super) guest: &'a Guest,
     pub(super) start: Start<'a>,
+}
+
+/// What runs inside, as far as its devices differ.
+#[derive(Clone, Debug)]
+pub(super) enum Guest {
+    /// The µkernel, whose image is in its memory.
+    Ukernel,
+    /// A Linux with its root on this disk.
+    Linux {
+        /// Read only.
+        disk: Arc<File>,
+    },
 }
 
 /// Where it begins.
@@ -84,11 +98,13 @@ impl Process {
         let saved = in_memory("ukernel-devices", &[]).map_err(failed)?;
         let mut files = vec![
             (MEMORY_FD, parts.memory.try_clone().map_err(failed)?.into()),
-            (DISK_FD, parts.disk.try_clone().map_err(failed)?.into()),
             (MONITOR_FD, OwnedFd::from(theirs)),
             (CHANNEL_FD, listener.into()),
             (SAVED_FD, saved.try_clone().map_err(failed)?.into()),
         ];
+        if let Guest::Linux { disk } = parts.guest {
+            files.push((DISK_FD, disk.try_clone().map_err(failed)?.into()));
+        }
         let mut command = Command::new(&shared.program);
         command.args(common(shared.accelerator, parts));
         match &parts.start {
@@ -236,12 +252,46 @@ fn common(accelerator: Accelerator, parts: &Parts<'_>) -> Vec<String> {
         Start::Boot { .. } => "on",
         Start::Load { .. } => "off",
     };
-    let (mib, memory, disk) = (parts.memory_mib, path(MEMORY_FD), path(DISK_FD));
+    let (mib, memory) = (parts.memory_mib, path(MEMORY_FD));
     let memory = format!("memory-backend-file,id=ram,size={mib}M,mem-path={memory},share={share}");
-    let disk = format!("if=none,id=root,file={disk},format=raw,readonly=on,file.locking=off");
-    [
+    let (board, devices) = match parts.guest {
+        Guest::Ukernel => (
+            // One I/O APIC, where the µkernel looks for its only device.
+            ",acpi=off,ioapic2=off",
+            vec![
+                "-global".to_owned(),
+                "virtio-mmio.force-legacy=false".to_owned(),
+                "-device".to_owned(),
+                "virtio-serial-device,max_ports=2".to_owned(),
+                "-device".to_owned(),
+                "virtserialport,chardev=channel,nr=1".to_owned(),
+                // Its only way to end the machine: a Linux has the reset line.
+                "-device".to_owned(),
+                format!("isa-debug-exit,iobase={PORT_EXIT:#x},iosize=4"),
+            ],
+        ),
+        Guest::Linux { .. } => (
+            "",
+            vec![
+                "-drive".to_owned(),
+                format!(
+                    "if=none,id=root,file={},format=raw,readonly=on,file.locking=off",
+                    path(DISK_FD)
+                ),
+                "-device".to_owned(),
+                "virtio-blk-device,drive=root".to_owned(),
+                "-device".to_owned(),
+                "virtio-serial-device".to_owned(),
+                "-device".to_owned(),
+                "virtserialport,chardev=channel,name=ukernel".to_owned(),
+            ],
+        ),
+    };
+    let mut arguments = [
         "-M",
-        "microvm,x-option-roms=off,rtc=off,pit=off,pic=off,isa-serial=on,memory-backend=ram",
+        &format!(
+            "microvm,x-option-roms=off,rtc=off,pit=off,pic=off,isa-serial=on,memory-backend=ram{board}"
+        ),
         "-nodefaults",
         "-no-user-config",
         "-no-reboot",
@@ -265,31 +315,31 @@ fn common(accelerator: Accelerator, parts: &Parts<'_>) -> Vec<String> {
         &memory,
         "-serial",
         "stdio",
-        "-drive",
-        &disk,
-        "-device",
-        "virtio-blk-device,drive=root",
-        "-device",
-        "virtio-serial-device",
         "-chardev",
         &format!("socket,id=channel,fd={CHANNEL_FD},server=on,wait=off"),
-        "-device",
-        "virtserialport,chardev=channel,name=ukernel",
         "-chardev",
         &format!("socket,id=monitor,fd={MONITOR_FD}"),
         "-mon",
         "chardev=monitor,mode=control",
     ]
     .map(str::to_owned)
-    .to_vec()
+    .to_vec();
+    arguments.extend(devices);
+    arguments
 }
 
 fn describe(status: ExitStatus, serial: &[u8], log: &[u8]) -> Ending {
     let log = String::from_utf8_lossy(log);
     let last = log.lines().rev().find(|line| !line.trim().is_empty());
     let reason = match (status.code(), status.signal()) {
-        // With -no-reboot a guest's reset is QEMU's orderly end.
+        // With -no-reboot a guest's reset is QEMU's orderly end; a µkernel says its reason, and leaves by a device.
         (Some(0), _) => ExitReason::Guest { code: u32::MAX },
+        (Some(status), _)
+            if exit_code(serial).is_some_and(|code| debug_exit(code) == Some(status)) =>
+        {
+            let code = exit_code(serial).unwrap_or(u32::MAX);
+            ExitReason::Guest { code }
+        }
         (Some(code), _) => ExitReason::Vmm {
             what: format!("status {code}: {}", last.unwrap_or("it logged nothing")),
         },
@@ -302,5 +352,30 @@ fn describe(status: ExitStatus, serial: &[u8], log: &[u8]) -> Ending {
         reason,
         registers: None,
         serial_tail: serial.to_vec(),
+    }
+}
+
+/// The status of a process whose guest wrote `code` to the device `isa-debug-exit`.
+fn debug_exit(code: u32) -> Option<i32> {
+    i32::try_from(code.checked_mul(2)? | 1).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ukernel_abi::layout::{GuestExit, SERIAL_EXIT};
+
+    #[test]
+    fn a_guests_end_is_told_from_a_failing_qemu() {
+        let said = format!("{SERIAL_EXIT}{}\n", GuestExit::Panic as u32);
+        let status = ExitStatus::from_raw(3 << 8);
+        let code = GuestExit::Panic as u32;
+        let reason = describe(status, said.as_bytes(), b"").reason;
+        assert_eq!(reason, ExitReason::Guest { code });
+        for (status, said) in [(1 << 8, said.as_str()), (3 << 8, "")] {
+            let status = ExitStatus::from_raw(status);
+            let reason = describe(status, said.as_bytes(), b"no accelerator\n").reason;
+            assert!(matches!(reason, ExitReason::Vmm { .. }), "{reason}");
+        }
     }
 }

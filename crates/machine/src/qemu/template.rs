@@ -1,6 +1,7 @@
 //! A template: RAM in a sealed memfd, which all forks map, and the state of the devices.
 
 use super::machine::QemuMachine;
+use super::process::Guest;
 use super::{Shared, failure};
 use crate::saved::Body;
 use crate::{Limits, Machine, MachineError, Result, Template, file};
@@ -24,13 +25,15 @@ const MAX_BYTES: usize = 16 << 20;
 #[derive(Debug, Serialize, Deserialize)]
 struct Label {
     memory_mib: u32,
+    /// Whether it has its image on a disk.
+    is_linux: bool,
 }
 
 #[derive(Debug)]
 pub(super) struct QemuTemplate {
     pub(super) ram: Arc<File>,
     devices: Vec<u8>,
-    pub(super) disk: Arc<File>,
+    pub(super) guest: Guest,
     pub(super) memory_mib: u32,
     pub(super) shared: Arc<Shared>,
 }
@@ -41,7 +44,7 @@ impl QemuTemplate {
     pub(super) fn new(
         ram: Arc<File>,
         devices: Vec<u8>,
-        disk: Arc<File>,
+        guest: Guest,
         memory_mib: u32,
         shared: Arc<Shared>,
     ) -> Result<Self> {
@@ -51,7 +54,7 @@ impl QemuTemplate {
         Ok(Self {
             ram,
             devices,
-            disk,
+            guest,
             memory_mib,
             shared,
         })
@@ -71,17 +74,16 @@ impl QemuTemplate {
             )));
         }
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        let ram = memfd_create("ukernel-linux", flags).map_err(|error| failed(error.into()))?;
+        let ram = memfd_create("ukernel-memory", flags).map_err(|error| failed(error.into()))?;
         let ram = File::from(ram);
         sparse::copy(&stored, &ram).map_err(failed)?;
-        let disk = file::open(image).map_err(failed)?;
-        Self::new(
-            Arc::new(ram),
-            devices,
-            Arc::new(disk),
-            label.memory_mib,
-            shared,
-        )
+        let guest = match label.is_linux {
+            true => Guest::Linux {
+                disk: Arc::new(file::open(image).map_err(failed)?),
+            },
+            false => Guest::Ukernel,
+        };
+        Self::new(Arc::new(ram), devices, guest, label.memory_mib, shared)
     }
 }
 
@@ -111,6 +113,7 @@ impl Template for QemuTemplate {
             File::create_new(folder.join(STATE_FILE))?.write_all(&self.devices)?;
             let label = Label {
                 memory_mib: self.memory_mib,
+                is_linux: matches!(self.guest, Guest::Linux { .. }),
             };
             std::fs::write(folder.join(LABEL_FILE), serde_json::to_vec(&label)?)
         };

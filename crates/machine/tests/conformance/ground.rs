@@ -43,7 +43,7 @@ pub struct Column {
 }
 
 impl Column {
-    pub const ALL: [Self; 3] = [
+    pub const ALL: [Self; 4] = [
         Self {
             inside: Inside::Ukernel,
             kind: BackendKind::Kvm,
@@ -51,6 +51,10 @@ impl Column {
         Self {
             inside: Inside::Ukernel,
             kind: BackendKind::Firecracker,
+        },
+        Self {
+            inside: Inside::Ukernel,
+            kind: BackendKind::Qemu,
         },
         Self {
             inside: Inside::Linux,
@@ -141,6 +145,10 @@ impl Progress for Steps {
 
 /// Why this host cannot run the µkernel on a backend, if it cannot.
 fn lack_of(kind: BackendKind) -> Option<String> {
+    if kind == BackendKind::Qemu {
+        let missing = on_path("qemu-system-x86_64").is_none();
+        return missing.then(|| "no qemu-system-x86_64 on PATH".to_owned());
+    }
     if let Err(error) = ukernel_vmm::open_kvm() {
         return Some(error.to_string());
     }
@@ -200,8 +208,8 @@ impl Ground {
     pub fn new(column: Column) -> Result<Self, Failed> {
         static TURN: Mutex<()> = Mutex::new(());
         let Column { inside, kind } = column;
-        let turn =
-            (inside == Inside::Linux).then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner));
+        let turn = (kind == BackendKind::Qemu)
+            .then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner));
         let run_dir = tempfile::tempdir()?;
         let backend: Box<dyn Backend> = match kind {
             BackendKind::Kvm => Box::new(Kvm::new(LauncherOptions::new(

@@ -39,6 +39,10 @@ impl VmManager {
         if let Some(problem) = config.problem() {
             return Err(SandboxError::Config(problem));
         }
+        let config = match template.backend {
+            BackendKind::Qemu => config.for_qemu(),
+            BackendKind::Kvm | BackendKind::Firecracker => config.clone(),
+        };
         let limits = config.limits();
         let key = template.key.to_string();
         let backend = template.backend;
@@ -47,7 +51,7 @@ impl VmManager {
         let start: Start = Box::new(move || Vm::greet(forked.fork(limits)?));
         let prepared = Arc::clone(&template);
         let prepare: Prepare = Box::new(move || prepared.prepare(BLANK));
-        let pool = Pool::new(start, prepare, config.clone());
+        let pool = Pool::new(start, prepare, config);
         let thread = |error| SandboxError::io("starting a thread", error);
         let reaper = Reaper::start(Arc::clone(&pool)).map_err(thread)?;
         let filled = Arc::clone(&pool);
