@@ -13,6 +13,7 @@ import interrupt
 import library
 import program
 import shell
+import shown
 import streams
 import surroundings
 from wit_world import exports
@@ -23,6 +24,7 @@ absent.install()
 event_loop.install()
 interrupt.install()
 streams.install()
+shown.install()
 
 
 class Runtime(exports.Runtime):

@@ -27,6 +27,9 @@ before = []
 after = []
 always = []
 
+# What is to be done with the value of a last expression at the prompt; None is one, too.
+at_prompt = []
+
 
 @dataclass
 class Exited:
@@ -61,6 +64,9 @@ def run(name, source, args, interactive):
             exec(code, main.__dict__)
             value = eval(last, main.__dict__) if last is not None else None
             each(after)
+            if interactive:
+                for look in at_prompt:
+                    look(value)
             shown = None if value is None else clip(repr(value))
             return Exited(0, shown)
         finally:

@@ -134,19 +134,8 @@ def SHOW_VARS():
     return found
 
 
-def display(value):
-    """Shows an image to whoever had this code run: PNG or JPEG bytes, or something that draws itself."""
-    draw = getattr(value, "_repr_png_", None)
-    data = draw() if draw else value
-    if not isinstance(data, (bytes, bytearray, memoryview)):
-        raise TypeError(f"display shows PNG or JPEG bytes, not {kind_of(value)}")
-    ukernel.call("display", bytes(data))
-
-
 def bind_tools(names):
     """Binds what the host offers beside the functions that are always there."""
-    if "display" in names:
-        FUNCTIONS["display"] = display
     servers = [name.removeprefix("mcp.") for name in names if name.startswith("mcp.")]
     if servers:
         FUNCTIONS["tools"] = host_tools.Tools(servers)

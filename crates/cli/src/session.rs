@@ -308,6 +308,13 @@ fn execute(session: &str, execution: &Execution, is_command: bool) -> Result<u8,
         if let Some(value) = &result.value {
             print_line(value)?;
         }
+        for part in &result.parts {
+            eprintln!(
+                "ukernel: the code showed {}, {} bytes; --json has it",
+                part.media_type,
+                part.bytes.len()
+            );
+        }
         for file in &result.files {
             eprintln!(
                 "ukernel: {} was {} bytes; {} of them are in {} of the session",

@@ -26,7 +26,6 @@ mod approval;
 mod args;
 mod caller;
 mod calls;
-mod display;
 mod http;
 mod options;
 mod replies;

@@ -168,10 +168,10 @@ impl<T: Tells> Reply<T> {
         text
     }
 
-    /// A tool's result: the text, the images, the structured content.
-    pub(crate) fn result(&self, images: Vec<ContentBlock>) -> CallToolResult {
+    /// A tool's result: the text, what was shown, the structured content.
+    pub(crate) fn result(&self, shown: impl IntoIterator<Item = ContentBlock>) -> CallToolResult {
         let mut content = vec![ContentBlock::text(self.text())];
-        content.extend(images);
+        content.extend(shown);
         let is_error = matches!(
             self.status,
             Status::Failed | Status::Interrupted | Status::Error
@@ -244,9 +244,9 @@ pub(crate) struct Executed {
     /// Streams of which only the beginning is above.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) outputs: Vec<Long>,
-    /// How many images are in the content.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) images: Option<usize>,
+    /// Media types of what the code showed, which is in the content.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) shown: Vec<String>,
     /// How long it ran, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) run_ms: Option<f64>,

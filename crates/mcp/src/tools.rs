@@ -44,8 +44,8 @@ pub fn tools() -> Vec<Tool> {
             CODE,
             "Run Python",
             "Runs Python in a session: a microVM whose variables and files stay from call to call. The value of a last \
-             expression comes back, as at a prompt. The code can ask models (query_llm, rlm_query), show images \
-             (display(png_bytes)) and call the tools of other MCP servers, if some are configured (tools.search(\"...\")).\n\
+             expression comes back, as at a prompt. The code can ask models (query_llm, rlm_query), show pictures, \
+             tables and data (display(object)) and call the tools of other MCP servers, if some are configured (tools.search(\"...\")).\n\
              Example: {\"code\": \"import statistics\\nstatistics.mean([1, 2, 6])\"} gives value \"3\" and a session handle; \
              pass it on to find `statistics` still imported.",
             inside.clone().destructive(true).idempotent(false),

@@ -224,6 +224,9 @@ pub struct ExecutionResult {
     pub status: ExecutionStatus,
     /// Printed form of a last expression that is not `None`.
     pub value: Option<String>,
+    /// What it showed, in order: pictures, pages, data.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Part>,
     /// Streams that were too long to come back: files of the guest that hold all of them.
     pub files: Vec<OutputFile>,
     /// Which command of the session it was, from 1.
@@ -241,6 +244,34 @@ impl ExecutionResult {
     #[must_use]
     pub fn is_success(&self) -> bool {
         matches!(self.status, ExecutionStatus::Exited { code: 0 })
+    }
+}
+
+/// Something an execution showed. Its bytes are what its media type says: a PNG or JPEG image, text in
+/// UTF-8, JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// As `image/png`.
+    pub media_type: String,
+    /// In base64, where it is written as JSON.
+    #[serde(with = "base64_text")]
+    pub bytes: Vec<u8>,
+}
+
+/// Bytes as text in base64 (RFC 4648, section 4).
+mod base64_text {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&STANDARD.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        STANDARD
+            .decode(String::deserialize(from)?)
+            .map_err(Error::custom)
     }
 }
 

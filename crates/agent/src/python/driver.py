@@ -8,15 +8,21 @@ import os
 import signal
 import struct
 import sys
+import warnings
 
 sys.path.append(os.path.dirname(__file__))
 
 import program  # noqa: E402
 import rlm  # noqa: E402, F401 - in memory before a template is made
+import shown  # noqa: E402
 import ukernel  # noqa: E402
 
 LIBC = ctypes.CDLL(None)
 NULL = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+
+shown.install()
+# Figures are shown when the code has ended: that `show` has no window is no news.
+warnings.filterwarnings("ignore", message=".*is non-interactive, and thus cannot be shown")
 
 
 # An interrupt came for the next execution before it ran.

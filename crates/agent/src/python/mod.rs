@@ -13,7 +13,7 @@ use std::time::Duration;
 use ukernel_abi::message::{Exec, Mode, Outcome};
 
 /// What runs in the interpreter: the driver and the host's door are this guest's, the rest the adapter's.
-const MODULES: [(&str, &str); 5] = [
+const MODULES: [(&str, &str); 6] = [
     ("driver.py", include_str!("driver.py")),
     ("ukernel.py", include_str!("ukernel.py")),
     (
@@ -23,6 +23,10 @@ const MODULES: [(&str, &str); 5] = [
     (
         "rlm.py",
         include_str!("../../../../adapters/python/src/rlm.py"),
+    ),
+    (
+        "shown.py",
+        include_str!("../../../../adapters/python/src/shown.py"),
     ),
     (
         "host_tools.py",

@@ -18,6 +18,7 @@ pub const BEHAVIOURS: &[Behaviour] = &[
     ("a_shell_on_a_terminal", shell),
     ("a_question_is_answered_there", question),
     ("a_killed_vm_or_daemon_loses_no_session_silently", killed),
+    ("figures_and_tables_are_shown", shown),
 ];
 
 /// Why there is no Linux guest here.
@@ -226,4 +227,28 @@ fn killed() {
         !is_alive(daemon) && !vms.iter().any(|vm| is_alive(*vm))
     });
     assert_eq!(desk.says(&["bash", "full", "pwd; cat f"]), "/tmp\nkept\n");
+}
+
+fn shown() {
+    let desk = Desk::new();
+    desk.says(&["create", "--guest", "linux", "--name", "full"]);
+    let parts = |code: &str| {
+        let said = desk.says(&["exec", "full", code, "--json"]);
+        let document: Value = serde_json::from_str(&said).expect("JSON");
+        assert_eq!(document["stderr"], "", "{document}");
+        document["parts"].clone()
+    };
+    let table = parts("import pandas\npandas.DataFrame({'a': [1]})");
+    assert_eq!(table[0]["media_type"], "text/html");
+    let figure = parts("import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()");
+    assert_eq!(figure[0]["media_type"], "image/png");
+    let begin = figure[0]["bytes"].as_str().expect("base64");
+    assert!(begin.starts_with("iVBORw0KGgo"), "{begin:.20}");
+    assert_eq!(parts("plt.get_fignums()"), Value::Null);
+    let said = desk.session(&["exec", "full", "display('text')"]).expect(0);
+    assert!(
+        said.stderr.contains("showed text/plain, 4 bytes"),
+        "{}",
+        said.stderr
+    );
 }

@@ -18,6 +18,7 @@ pub const BEHAVIOURS: &[Behaviour] = &[
     ("ctrl_c_interrupts_and_keeps_the_state", interrupt),
     ("who_waits_in_a_queue_interrupts_only_itself", queued),
     ("a_time_limit_goes_back_one_command", time_limit),
+    ("what_code_shows_comes_with_its_result", shown),
 ];
 
 fn transcript() {
@@ -233,4 +234,26 @@ fn time_limit() {
         late.stderr
     );
     assert_eq!(desk.says(&["exec", "lab", "x"]), "1\n");
+}
+
+fn shown() {
+    let desk = Desk::new();
+    desk.says(&["create", "--name", "lab"]);
+    let code =
+        "display({'a': [1]}, 'text')\nclass Page:\n    def _repr_html_(self): return '<b>'\nPage()";
+    let said = desk.says(&["exec", "lab", code, "--json"]);
+    let document: Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!(
+        document["parts"],
+        serde_json::json!([
+            {"media_type": "application/json", "bytes": "eyJhIjogWzFdfQ=="},
+            {"media_type": "text/plain", "bytes": "dGV4dA=="},
+            {"media_type": "text/html", "bytes": "PGI+"},
+        ])
+    );
+    let many = "for n in range(17): display(n)";
+    let ran = desk.session(&["exec", "lab", many]).expect(1);
+    assert!(ran.stderr.contains("at most 16 parts"), "{}", ran.stderr);
+    // Nobody can show things for another execution, nor later.
+    assert_eq!(desk.says(&["exec", "lab", "1"]), "1\n");
 }

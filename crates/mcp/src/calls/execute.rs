@@ -6,10 +6,14 @@ use crate::replies::{Exception, Executed, Failure, Long, Reply, Status};
 use crate::resources;
 use crate::sessions::LongOutput;
 use crate::tasks::Task;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rmcp::model::{ContentBlock, ResourceContents};
 use std::sync::Arc;
 use std::time::Duration;
 use terraphim_rlm::{Execution, ExecutionResult, RlmError};
 use ukernel_sandbox::ExecutionStatus;
+use ukernel_sandbox::environment::Part;
 
 /// Bytes of each output stream that come back; longer ones are resources.
 const INLINE_BYTES: usize = 64 << 10;
@@ -47,11 +51,11 @@ impl Desk {
             interrupt: task.cancel.child_token(),
         };
         let executed = rlm.execute(session.id, execution).await;
-        let images = self.shared.display.take(session.id);
         match executed {
-            Ok(executed) => {
+            Ok(mut executed) => {
+                let parts = std::mem::take(&mut executed.parts);
                 let mut reply = describe(&session.handle, executed);
-                reply.told.images = (!images.is_empty()).then_some(images.len());
+                reply.told.shown = parts.iter().map(|part| part.media_type.clone()).collect();
                 let outputs = reply.told.outputs.iter().filter_map(|long| {
                     Some(LongOutput {
                         path: resources::path_of(&long.uri)?,
@@ -59,7 +63,9 @@ impl Desk {
                     })
                 });
                 self.shared.sessions.note_outputs(&session.handle, outputs);
-                Ok(Outcome::Result(reply.result(images)))
+                Ok(Outcome::Result(
+                    reply.result(parts.into_iter().map(content)),
+                ))
             }
             Err(RlmError::KgEscalationRequired {
                 unknown_terms,
@@ -73,6 +79,19 @@ impl Desk {
             Err(error) => Err(Failure::of(&error)),
         }
     }
+}
+
+/// What was shown, as content: images are that, everything else is text of its media type.
+fn content(part: Part) -> ContentBlock {
+    if matches!(part.media_type.as_str(), "image/png" | "image/jpeg") {
+        return ContentBlock::image(STANDARD.encode(part.bytes), part.media_type);
+    }
+    ContentBlock::resource(ResourceContents::TextResourceContents {
+        uri: "ukernel://shown".to_owned(),
+        mime_type: Some(part.media_type),
+        text: String::from_utf8_lossy(&part.bytes).into_owned(),
+        meta: None,
+    })
 }
 
 fn describe(handle: &str, executed: ExecutionResult) -> Reply<Executed> {

@@ -2,7 +2,6 @@
 
 use crate::approval::{Decided, Seal};
 use crate::caller::Caller;
-use crate::display::{DISPLAY, Display};
 use crate::options::{Open, Options};
 use crate::replies::Failure;
 use crate::sessions::Sessions;
@@ -18,7 +17,6 @@ pub(crate) struct Shared {
     pub(crate) rlm: OnceCell<TerraphimRlm>,
     pub(crate) sessions: Sessions,
     pub(crate) tasks: Tasks,
-    pub(crate) display: Display,
     pub(crate) seal: Seal,
     /// Held while a session is made, so that a caller's are counted right.
     making: Mutex<()>,
@@ -32,7 +30,6 @@ impl Shared {
             open,
             rlm: OnceCell::new(),
             sessions: Sessions::default(),
-            display: Display::default(),
             seal: Seal::new(),
             making: Mutex::default(),
         })
@@ -42,7 +39,6 @@ impl Shared {
     pub(crate) async fn rlm(&self) -> Result<&TerraphimRlm, RlmError> {
         let open = || async {
             let rlm = (self.open)().await?;
-            rlm.add_tool(DISPLAY, Arc::new(self.display.clone()))?;
             self.options.upstream.attach(&rlm)?;
             Ok(rlm)
         };
@@ -54,7 +50,6 @@ impl Shared {
         let (Some(id), Some(rlm)) = (self.sessions.forget(handle), self.rlm.get()) else {
             return false;
         };
-        drop(self.display.take(id));
         // What cannot be removed goes with the folder of all sessions.
         let _ = rlm.destroy_session(id).await;
         true

@@ -111,6 +111,7 @@ impl Environment for Parrot {
             },
             status: ExecutionStatus::Exited { code: 0 },
             value: None,
+            parts: Vec::new(),
             files: Vec::new(),
             command: heard.len() as u64,
             total_ms: 0.0,

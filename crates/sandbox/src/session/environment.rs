@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedMutexGuard, watch};
 use tokio_util::sync::CancellationToken;
-use ukernel_abi::message::Exec;
+use ukernel_abi::message::{Exec, SessionToken};
 use ukernel_machine::guest::Until;
 
 const CAPABILITIES: [Capability; 7] = [
@@ -121,7 +121,11 @@ impl Session {
         check_length(&exec.source)?;
         let most = self.inner.config.max_inline_output_bytes as u64;
         exec.inline_output_bytes = exec.inline_output_bytes.min(most);
-        exec.token = control.calls.as_ref().map(|calls| calls.token());
+        // Everything may show something.
+        exec.token = Some(match &control.calls {
+            Some(calls) => calls.token(),
+            None => fresh_token(),
+        });
         let request = Request {
             exec,
             timeout: control
@@ -266,4 +270,13 @@ fn check_length(source: &[u8]) -> Result<()> {
         });
     }
     Ok(())
+}
+
+/// A token that nobody else has, of 244 random bits.
+fn fresh_token() -> SessionToken {
+    let mut token = SessionToken::default();
+    for half in token.chunks_exact_mut(16) {
+        half.copy_from_slice(uuid::Uuid::new_v4().as_bytes());
+    }
+    token
 }

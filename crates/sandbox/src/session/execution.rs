@@ -3,6 +3,7 @@
 use super::calls::Caller;
 use super::journal::Entry;
 use super::output::Collector;
+use super::shown::{DISPLAY, Shown};
 use super::state::{Lease, Phase, State};
 use crate::config::SessionModel;
 use crate::environment::{
@@ -13,9 +14,9 @@ use crate::{Result, SandboxError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
-use ukernel_abi::message::{Exec, Mode, Outcome, TerminalSize};
+use ukernel_abi::message::{Exec, Mode, Outcome, SessionToken, TerminalSize};
 use ukernel_machine::MachineError;
-use ukernel_machine::guest::{Ended, Event, Events, Until, feed, follow};
+use ukernel_machine::guest::{Answers, Ended, Event, Events, Until, feed, follow};
 
 /// An execution as it was asked for.
 pub(super) struct Request {
@@ -37,6 +38,7 @@ pub(super) struct Begun {
 pub(super) struct Ran {
     result: Result<Ended, MachineError>,
     output: Collector,
+    shown: Shown,
     took: Duration,
 }
 
@@ -143,6 +145,7 @@ impl State {
             output: ran.output.finish(),
             status,
             value,
+            parts: ran.shown.finish(),
             files,
             command: self.record.commands,
             total_ms: request.asked.elapsed().as_secs_f64() * 1e3,
@@ -186,11 +189,13 @@ pub(super) async fn run(
 ) -> Ran {
     let bound = usize::try_from(request.exec.inline_output_bytes).unwrap_or(usize::MAX);
     let mut output = Collector::new(request.sink.clone(), bound);
+    let mut shown = Shown::default();
     let began = Instant::now();
-    let result = run_in(vm, request, until, resized, &mut output).await;
+    let result = run_in(vm, request, until, resized, &mut output, &mut shown).await;
     Ran {
         result,
         output,
+        shown,
         took: began.elapsed(),
     }
 }
@@ -201,6 +206,7 @@ async fn run_in(
     until: &Until,
     mut resized: watch::Receiver<Option<TerminalSize>>,
     output: &mut Collector,
+    shown: &mut Shown,
 ) -> Result<Ended, MachineError> {
     let source = request.input.as_ref().and_then(InputSource::take);
     let exec = Exec {
@@ -224,7 +230,10 @@ async fn run_in(
     });
     let mut events = Handler {
         caller: Caller::new(request.calls.clone(), execution.answers()),
+        answers: execution.answers(),
+        token: request.exec.token,
         output,
+        shown,
     };
     let ended = follow(execution, until, &vm.reach(), &mut events).await;
     // Nobody waits for what is not answered now, or reads what is not read.
@@ -240,12 +249,20 @@ async fn run_in(
 
 struct Handler<'a> {
     caller: Caller,
+    answers: Answers,
+    token: Option<SessionToken>,
     output: &'a mut Collector,
+    shown: &'a mut Shown,
 }
 
 impl Events for Handler<'_> {
     async fn take(&mut self, event: Event) -> Result<(), MachineError> {
         match event {
+            Event::Call(call) if call.name == DISPLAY && Some(call.token) == self.token => {
+                let answer = self.shown.take(&call.payload);
+                // Fails where the connection has ended: then nobody waits.
+                let _ = self.answers.answer(call.number, answer).await;
+            }
             Event::Call(call) => self.caller.take(call),
             Event::Output(stream, bytes) => self.output.take(stream, bytes).await?,
             // Logs and traces have no reader yet; the end is not handed on.

@@ -14,6 +14,7 @@ mod output;
 mod record;
 mod recovery;
 mod reserve;
+mod shown;
 mod snapshots;
 mod state;
 mod stored;

@@ -141,7 +141,11 @@ pub fn images() {
             .expect("data")
             .starts_with("iVBORw0KGgo")
     );
-    assert_eq!(result["structuredContent"]["images"], 1, "{result}");
+    assert_eq!(
+        result["structuredContent"]["shown"],
+        json!(["image/png"]),
+        "{result}"
+    );
     let session = &result["structuredContent"]["session"];
     let refused = client.call(
         "rlm_code",
@@ -149,7 +153,7 @@ pub fn images() {
     );
     assert_eq!(refused["isError"], true);
     let text = refused["content"][0]["text"].as_str().expect("text");
-    assert!(text.contains("only PNG and JPEG"), "{text}");
+    assert!(text.contains("PNG or JPEG"), "{text}");
 }
 
 pub fn long_outputs() {
