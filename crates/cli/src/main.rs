@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod audit;
 mod bench;
 mod cancel;
 mod daemon;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         args::Command::Mcp(mcp) => mcp::mcp(&mcp),
         args::Command::Trace(trace) => trace::trace(&trace),
         args::Command::Doctor(doctor) => doctor::doctor(&doctor),
+        args::Command::Audit(audit) => audit::audit(&audit),
         args::Command::Bench(bench) => bench::bench(&bench),
         args::Command::Completions(completions) => args::completions(&completions),
         args::Command::Man => args::man(),

@@ -146,7 +146,11 @@ pub fn session(command: &Session) -> Result<u8, Failure> {
         Session::Destroy { session, output } => {
             let session = session.clone();
             let value = ask(Request::Destroy { session })?;
-            say(*output, &value, "destroyed")
+            let receipt = value["receipt"].as_str();
+            let text = receipt.map_or("destroyed".to_owned(), |receipt| {
+                format!("destroyed; its receipt is {receipt}")
+            });
+            say(*output, &value, &text)
         }
     }
 }

@@ -173,7 +173,8 @@ async fn simple(
         Request::Destroy { session } => match find(&session) {
             Ok(session) => {
                 sessions.destroy(&session).await?;
-                json!({ "destroyed": session.label() })
+                let receipt = sessions.receipt_of(&session);
+                json!({ "destroyed": session.label(), "receipt": receipt.display().to_string() })
             }
             Err(error) => {
                 if !sessions.forget_lost(owner, &session)? {

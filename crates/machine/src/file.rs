@@ -49,12 +49,15 @@ pub fn overwrite(path: &Path) -> Result<File> {
     regular(path, options.write(true).create(true).truncate(false))
 }
 
-/// Opens a file, made if there is none, for appending.
+/// Opens a file, made if there is none, for appending and reading.
 ///
 /// # Errors
 /// Those of [`open`].
 pub fn append(path: &Path) -> Result<File> {
-    regular(path, OpenOptions::new().append(true).create(true))
+    regular(
+        path,
+        OpenOptions::new().read(true).append(true).create(true),
+    )
 }
 
 /// Cuts a file where it stands.

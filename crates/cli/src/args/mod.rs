@@ -40,6 +40,9 @@ pub enum Command {
     /// Look at what an answer was made from.
     #[command(subcommand)]
     Trace(Trace),
+    /// Check receipts of sessions.
+    #[command(subcommand)]
+    Audit(Audit),
     /// Measure this host and say which backend `auto` picks, and why.
     Doctor(Doctor),
     /// Measure the performance promises, side by side with their references.
@@ -48,6 +51,19 @@ pub enum Command {
     Completions(Completions),
     /// Print the manual page, in roff.
     Man,
+}
+
+/// `ukernel audit`
+#[derive(Debug, Subcommand)]
+pub enum Audit {
+    /// Check that a receipt is what was written: exit code 1 if a line was changed, dropped or added.
+    Verify {
+        /// The receipt of a session: `session destroy` says where it is.
+        file: PathBuf,
+        /// Print one JSON document.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// `ukernel run`

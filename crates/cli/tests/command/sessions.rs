@@ -19,6 +19,10 @@ pub const BEHAVIOURS: &[Behaviour] = &[
     ("who_waits_in_a_queue_interrupts_only_itself", queued),
     ("a_time_limit_goes_back_one_command", time_limit),
     ("what_code_shows_comes_with_its_result", shown),
+    (
+        "a_receipt_says_what_was_done_and_cannot_be_changed",
+        receipt,
+    ),
 ];
 
 fn transcript() {
@@ -256,4 +260,43 @@ fn shown() {
     assert!(ran.stderr.contains("at most 16 parts"), "{}", ran.stderr);
     // Nobody can show things for another execution, nor later.
     assert_eq!(desk.says(&["exec", "lab", "1"]), "1\n");
+}
+
+fn receipt() {
+    let desk = Desk::new();
+    desk.says(&["create", "--name", "lab"]);
+    desk.says(&["exec", "lab", "x = 1"]);
+    desk.says(&["snapshot", "lab", "one"]);
+    let file = desk.home.path().join("file");
+    std::fs::write(&file, "content").expect("written");
+    let file = file.display().to_string();
+    desk.says(&["put", "lab", &file, "/f"]);
+    desk.says(&["get", "lab", "/f", &format!("{file}.back")]);
+    desk.says(&["fork", "lab"]);
+    desk.says(&["rollback", "lab", "one"]);
+    let said = desk.says(&["destroy", "lab", "--json"]);
+    let document: Value = serde_json::from_str(&said).expect("JSON");
+    let receipt = document["receipt"].as_str().expect("a path");
+    let verify = |code: i32| -> Ran {
+        let asked = ukernel(desk.home.path(), &["audit", "verify", receipt, "--json"]).output();
+        Ran::from(asked.expect("it starts")).expect(code)
+    };
+    let verified: Value = serde_json::from_slice(&verify(0).stdout).expect("JSON");
+    assert_eq!(verified["is_sealed"], true, "{verified}");
+    assert_eq!(
+        verified["events"],
+        serde_json::json!({"create": 1, "start": 3, "end": 3, "get": 1, "snapshot": 1, "fork": 1, "sealed": 1})
+    );
+    let text = std::fs::read_to_string(receipt).expect("read");
+    assert!(
+        text.contains("x = 1") && text.contains("rollback"),
+        "{text}"
+    );
+    std::fs::write(receipt, text.replace("x = 1", "x = 2")).expect("written");
+    let refused = verify(1);
+    assert!(
+        refused.stderr.contains("line 2: it was changed"),
+        "{}",
+        refused.stderr
+    );
 }

@@ -185,16 +185,21 @@ impl Console {
         self.acknowledge()
     }
 
-    /// Follows what the device says of the port. Whether it was closed, opened or both meanwhile.
+    /// Follows what the device says of the port. Whether it was closed, opened or both meanwhile; what
+    /// arrived for a connection that was closed is dropped.
     fn follow(&mut self) -> Result<bool, Error> {
-        let mut has_changed = false;
+        let (mut has_changed, mut has_closed) = (false, false);
         while let Some((message, count)) = self.control_receive.take(true)? {
             if let Some(is_open) = opened(&message[..count]) {
                 self.is_open = is_open;
                 has_changed = true;
+                has_closed |= !is_open;
             }
             self.control_receive.lend(message, true)?;
             self.control_receive.notify(&mut self.transport);
+        }
+        if has_closed {
+            self.drop_stale()?;
         }
         Ok(has_changed)
     }
@@ -246,7 +251,6 @@ impl Link for Console {
         self.transport.ack_interrupt();
         while self.control_transmit.take(false)?.is_some() {}
         if self.follow()? {
-            self.drop_stale()?;
             let event = match self.is_open {
                 true => Event::Opened,
                 false => Event::Closed,

@@ -6,6 +6,7 @@
 
 use super::Session;
 use super::files::{is_name, refused};
+use super::journal::Entry;
 use crate::vm::Vm;
 use crate::{Result, SandboxError};
 use serde::{Deserialize, Serialize};
@@ -78,8 +79,12 @@ impl Session {
         archive: impl Write + Send + 'static,
     ) -> Result<Moved> {
         let path = path.to_owned();
-        self.work(move |state| state.look(|vm| settle(pack(vm, &path, archive)))?)
-            .await
+        self.work(move |state| {
+            // A full disk keeps nobody from what is inside; the journal tells of the gap.
+            let _ = state.note(&Entry::get(&path));
+            state.look(|vm| settle(pack(vm, &path, archive)))?
+        })
+        .await
     }
 }
 

@@ -152,7 +152,7 @@ impl State {
         self.record.commands = after;
         self.switch_to(checkpoint)?;
         // As `note_end`: the record is what counts.
-        let _ = self.journal.append(&Entry::start(after, "rollback", label));
+        let _ = self.note(&Entry::start(after, "rollback", label));
         self.note_end("ended");
         match std::mem::replace(&mut self.phase, Phase::Clean(vm)) {
             Phase::Clean(before) | Phase::Dirty(before) => self.vms.end(before),

@@ -96,8 +96,7 @@ impl State {
             Mode::Prompt | Mode::Program | Mode::Check => "code",
         };
         let source = String::from_utf8_lossy(&request.exec.source);
-        self.journal
-            .append(&Entry::start(self.record.commands, kind, &source))
+        self.note(&Entry::start(self.record.commands, kind, &source))
     }
 
     /// Takes the VM back, or gives it up, and says what the execution came to.

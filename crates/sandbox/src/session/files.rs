@@ -1,6 +1,7 @@
 //! Files of a session, one at a time. Paths are absolute paths in the guest.
 
 use super::Session;
+use super::journal::Entry;
 use crate::vm::Vm;
 use crate::{Result, SandboxError};
 use ukernel_abi::message::{FileEntry, FileError, FileKind, FileOp, FileStatus};
@@ -32,7 +33,11 @@ impl Session {
     pub async fn get_file(&self, path: &str) -> Result<Vec<u8>> {
         let path = path.to_owned();
         let content = self
-            .work(move |state| state.look(|vm| vm.read_file(&path, MAX_FILE_BYTES + 1)))
+            .work(move |state| {
+                // As in `get_tree`.
+                let _ = state.note(&Entry::get(&path));
+                state.look(|vm| vm.read_file(&path, MAX_FILE_BYTES + 1))
+            })
             .await?;
         if content.len() > MAX_FILE_BYTES {
             return Err(too_large());
@@ -47,6 +52,8 @@ impl Session {
     pub async fn read_file(&self, path: &str, offset: u64, max_bytes: usize) -> Result<Vec<u8>> {
         let (path, max_bytes) = (path.to_owned(), max_bytes.min(MAX_FILE_BYTES));
         self.work(move |state| {
+            // As in `get_tree`.
+            let _ = state.note(&Entry::get(&path));
             state.look(|vm| {
                 let mut content = Vec::new();
                 while content.len() < max_bytes {

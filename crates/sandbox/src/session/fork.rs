@@ -1,6 +1,7 @@
 //! Copies of a session.
 
 use super::checkpoint::Origin;
+use super::journal::Entry;
 use super::manager::SessionManager;
 use super::record::{Checkpoint, checkpoint_folder};
 use super::{Session, stored};
@@ -42,9 +43,15 @@ impl SessionManager {
                     None => state.origin()?,
                 };
                 state.check(&origin)?;
-                (0..count)
+                let copies = (0..count)
                     .map(|_| begin_copy(&root, &origin))
-                    .collect::<Result<Vec<_>>>()
+                    .collect::<Result<Vec<_>>>()?;
+                // As `note_end`.
+                let _ = state.note(&Entry::Fork {
+                    copies: copies.iter().map(|(id, _)| id.to_string()).collect(),
+                    after: origin.after,
+                });
+                Ok(copies)
             })
             .await?;
         let mut making = tokio::task::JoinSet::new();

@@ -1,5 +1,6 @@
 //! Owner of sessions: who has which, how long, and where they are kept.
 
+use super::journal::{self, Entry, RECEIPTS};
 use super::record::{Checkpoint, Record, VERSION, now_ms};
 use super::recovery::{self, EXPIRED};
 use super::state::State;
@@ -80,7 +81,9 @@ impl SessionManager {
             }),
         };
         for folder in folders {
-            manager.recover(&folder);
+            if !folder.ends_with(RECEIPTS) {
+                manager.recover(&folder);
+            }
         }
         Ok(manager)
     }
@@ -100,6 +103,9 @@ impl SessionManager {
             }
             Err(lost) => {
                 if lost.reason == EXPIRED {
+                    if let Ok(id) = lost.id.parse() {
+                        journal::keep_of(folder, id);
+                    }
                     // What cannot be removed is reported again next time.
                     let _ = stored::remove(folder);
                 }
@@ -162,11 +168,20 @@ impl SessionManager {
             snapshots: Vec::new(),
             parent: None,
         };
+        let created = Entry::Create {
+            session: id.to_string(),
+            name: record.name.as_ref().map(ToString::to_string),
+            owner,
+            guest,
+            template: record.template.clone(),
+            after: record.commands,
+        };
         let made = || -> Result<Session> {
             file::make_folder(&folder)
                 .map_err(|error| SandboxError::io(format!("making {}", folder.display()), error))?;
             record.save(&folder)?;
             let mut state = State::new(folder.clone(), record, vms, Arc::clone(&inner.config))?;
+            state.note(&created)?;
             state.warm()?;
             let token = token.unwrap_or_else(|| inner.token.child_token());
             Ok(Session::new(
@@ -255,11 +270,19 @@ impl SessionManager {
         let lost = table.lost.remove(found);
         drop(table);
         // Only a folder that has the form of ours is touched.
-        if lost.id.parse::<SessionId>().is_ok() {
-            stored::remove(&self.inner.root.join(&lost.id))
+        if let Ok(id) = lost.id.parse::<SessionId>() {
+            let folder = self.inner.root.join(&lost.id);
+            journal::keep_of(&folder, id);
+            stored::remove(&folder)
                 .map_err(|error| SandboxError::io("removing a lost session", error))?;
         }
         Ok(true)
+    }
+
+    /// Where the receipt of a session is when it has ended.
+    #[must_use]
+    pub fn receipt_of(&self, session: &Session) -> PathBuf {
+        journal::receipt_of(&self.inner.root, session.id())
     }
 
     /// Ends a session, whatever it does.

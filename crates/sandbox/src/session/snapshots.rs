@@ -1,6 +1,7 @@
 //! Named snapshots: a tree, each of its states whole by itself.
 
 use super::checkpoint::Origin;
+use super::journal::Entry;
 use super::record::{SnapshotRecord, now_ms};
 use super::state::State;
 use super::{Session, SnapshotInfo, stored};
@@ -83,6 +84,7 @@ impl State {
         }
         let Origin { stored, after, .. } = self.origin()?;
         let id = SnapshotId::random();
+        let noted = name.to_string();
         if let Some((folder, _)) = &stored {
             let parent = self.folder.join(FOLDER);
             file::make_folder(&parent)
@@ -105,6 +107,12 @@ impl State {
             let _ = stored::remove(&self.snapshot_folder(id));
             return Err(error);
         }
+        // As `note_end`.
+        let _ = self.note(&Entry::Snapshot {
+            id: id.to_string(),
+            name: noted,
+            after,
+        });
         Ok(id)
     }
 

@@ -41,7 +41,8 @@ pub(super) struct Lease {
 pub(super) struct State {
     pub(super) folder: PathBuf,
     pub(super) record: Record,
-    pub(super) journal: Journal,
+    /// Until the session ends: then it is kept as a receipt.
+    journal: Option<Journal>,
     pub(super) phase: Phase,
     /// Whether a checkpoint is written before each command.
     pub(super) keeps_checkpoints: bool,
@@ -57,7 +58,7 @@ impl State {
         config: Arc<SandboxConfig>,
     ) -> Result<Self> {
         Ok(Self {
-            journal: Journal::open(&folder)?,
+            journal: Some(Journal::open(&folder)?),
             folder,
             record,
             phase: Phase::Cold,
@@ -68,11 +69,19 @@ impl State {
     }
 
     pub(super) fn note_end(&mut self, how: &str) {
-        // A journal that cannot be written makes recovery vaguer, not the command wrong.
-        let _ = self.journal.append(&Entry::End {
+        // A journal that cannot be written makes recovery vaguer, not the command wrong; it tells of the gap.
+        let _ = self.note(&Entry::End {
             command: self.record.commands,
             how: how.to_owned(),
         });
+    }
+
+    /// Writes an entry to the journal.
+    pub(super) fn note(&mut self, entry: &Entry) -> Result<()> {
+        match &mut self.journal {
+            Some(journal) => journal.append(entry),
+            None => self.check_alive(),
+        }
     }
 
     pub(super) fn check_alive(&self) -> Result<()> {
@@ -206,9 +215,7 @@ impl State {
         let mut lease = self.lease()?;
         self.record.commands += 1;
         // As `note_end`.
-        let _ = self
-            .journal
-            .append(&Entry::start(self.record.commands, kind, label));
+        let _ = self.note(&Entry::start(self.record.commands, kind, label));
         match work(&mut lease.vm) {
             Err(error) if !matches!(error, MachineError::GuestFile { .. }) => {
                 self.note_end("lost");
@@ -243,6 +250,9 @@ impl State {
     pub(super) fn end(&mut self) -> Result<()> {
         self.end_vm();
         self.phase = Phase::Ended;
+        if let Some(journal) = self.journal.take() {
+            journal.keep(self.record.id)?;
+        }
         stored::remove(&self.folder)
             .map_err(|error| SandboxError::io("removing a session's folder", error))
     }

@@ -180,9 +180,7 @@ fn destroy_snapshot(ground: &Ground) {
                 matches!(taken, Ok(_) | Err(SandboxError::SessionEnded(_))),
                 "{taken:?}"
             );
-            let left = std::fs::read_dir(ground.sessions_folder())
-                .expect("a folder")
-                .count();
+            let left = ground.session_folders();
             assert_eq!(left, 0, "round {round}");
         }
         manager.stop().await;

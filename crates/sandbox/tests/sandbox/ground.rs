@@ -232,3 +232,11 @@ pub fn exited(result: &ExecutionResult) -> Option<i32> {
         _ => None,
     }
 }
+/// How many folders of sessions there are, beside the receipts of those that have ended.
+pub fn session_folders(&self) -> usize {
+    std::fs::read_dir(self.sessions_folder())
+        .expect("a folder")
+        .flatten()
+        .filter(|entry| entry.file_name() != "receipts")
+        .count()
+}

@@ -33,9 +33,7 @@ fn expiry(ground: &Ground) {
         manager.sweep().await;
         assert!(manager.find(OWNER, "lab").is_err());
         eventually("its VM ends", || !is_alive(process)).await;
-        let left = std::fs::read_dir(ground.sessions_folder())
-            .expect("a folder")
-            .count();
+        let left = ground.session_folders();
         assert_eq!(left, 0, "its folder is gone");
         manager.stop().await;
     });
