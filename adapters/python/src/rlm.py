@@ -6,6 +6,7 @@ nothing here decides anything: budgets, depth and the session's token are out of
 """
 
 import codecs
+import collections
 import json
 import sys
 import threading
@@ -30,6 +31,12 @@ MODEL_CHARS = 100
 
 class FailedQuery(str):
     """Stands in the place of an answer that there is not; its text says why."""
+
+
+class CutReply(str):
+    """A reply that is not whole; `why` says what cut it off."""
+
+    why = ""
 
 
 def ask(name, **fields):
@@ -108,6 +115,10 @@ def FINAL(value=UNSET):
         value = program.main.__dict__.get("my_answer")
         if value is None:
             raise ValueError("FINAL() without a value gives my_answer, which is not set")
+    if isinstance(value, FailedQuery):
+        raise ValueError("a FailedQuery is no answer: its text says why the query failed")
+    if isinstance(value, CutReply):
+        raise ValueError(f"a reply that was {value.why} is not whole; if it is the answer all the same, give str() of it")
     ask("final", **answer_of(value))
 
 
@@ -163,6 +174,7 @@ FUNCTIONS = {
     "FINAL_VAR": FINAL_VAR,
     "SHOW_VARS": SHOW_VARS,
     "FailedQuery": FailedQuery,
+    "CutReply": CutReply,
 }
 
 # What the variable `context` is to be. UNSET: whatever it is.
@@ -190,7 +202,7 @@ def begin(name=None):
     if restore not in program.before:
         program.before += [note_streams, restore]
         program.after.append(give_ready_answer)
-        program.always += [restore_streams, keep_my_answer]
+        program.always += [restore_streams, note_cut_replies, keep_my_answer]
         threading.Thread.start = start_thread
     ask("describe", **describe(original))
 
@@ -324,6 +336,18 @@ def keep_my_answer():
         print(f"note: my_answer is not kept: {error}", file=sys.stderr)
 
 
+# Why replies that the program got are not whole, and how many that is of each.
+cut_replies = collections.Counter()
+
+
+def note_cut_replies():
+    """Says which replies that the program got are not whole: once, so that many do not hide all else."""
+    for why, count in cut_replies.items():
+        replies = "1 reply was" if count == 1 else f"{count} replies were"
+        print(f"note: {replies} {why} (a CutReply in code): ask for less, or about smaller pieces", file=sys.stderr)
+    cut_replies.clear()
+
+
 plain_start = threading.Thread.start
 
 
@@ -393,12 +417,19 @@ def result_of(item):
     """The value of an item, or its failure as an exception."""
     if "error" in item:
         raise ukernel.HostError(item["error"])
-    return item["value"]
+    return value_of(item)
 
 
 def value_of(item):
     """The value of an item, or its failure as a value."""
-    return FailedQuery(f"[query failed: {item['error']}]") if "error" in item else item["value"]
+    if "error" in item:
+        return FailedQuery(f"[query failed: {item['error']}]")
+    if "cut" not in item:
+        return item["value"]
+    reply = CutReply(item["value"])
+    reply.why = item["cut"]
+    cut_replies[reply.why] += 1
+    return reply
 
 
 def kind_of(value):

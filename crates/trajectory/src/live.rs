@@ -19,8 +19,9 @@ struct Seen {
     depth: u32,
     step: u32,
     command: String,
-    /// Queries of the running call: answered, failed, asked for.
+    /// Queries of the running call: answered, of these not whole, failed, asked for.
     replied: u32,
+    cut: u32,
     failed: u32,
     call: Option<(String, u32)>,
 }
@@ -110,6 +111,9 @@ impl Live {
             }
             Event::QueryReplied { reply, .. } => {
                 seen.replied = seen.replied.saturating_add(1);
+                seen.cut = seen
+                    .cut
+                    .saturating_add(u32::from(words::finish(reply).is_some()));
                 self.count(reply);
                 None
             }
@@ -157,18 +161,21 @@ impl Live {
             }
             Event::CallStarted { name, items, .. } => {
                 seen.call = Some((name.clone(), *items));
-                (seen.replied, seen.failed) = (0, 0);
+                (seen.replied, seen.cut, seen.failed) = (0, 0, 0);
                 None
             }
             Event::CallEnded {
                 error, total_ms, ..
             } => {
                 let (name, items) = seen.call.take()?;
-                let failed = seen.failed;
+                let (cut, failed) = (seen.cut, seen.failed);
                 if items == 0 && error.is_none() {
                     return None;
                 }
                 let mut line = format!("    {} ×{items} · {}", excerpt(&name, 40), time(*total_ms));
+                if cut > 0 {
+                    line.push_str(&self.paint("33", &format!(" · {cut} not whole")));
+                }
                 if failed > 0 {
                     line.push_str(&self.paint("31", &format!(" · {failed} failed")));
                 }

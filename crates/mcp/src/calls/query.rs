@@ -55,7 +55,8 @@ impl Desk {
             Ok(response) => {
                 let told = Answered {
                     answer: Some(response.answer),
-                    value: response.value,
+                    // What would be rounded is in the answer's text only.
+                    value: response.value.and_then(|value| value.value()),
                     partial: response.partial,
                     // Plain structures always become JSON.
                     spent: serde_json::to_value(response.spent).ok(),

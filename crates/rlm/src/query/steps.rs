@@ -4,12 +4,13 @@ use super::asking::{NoReply, error_of, out_of_time, step};
 use super::best::{Limit, best_answer};
 use super::commands::{Followed, execute, follow};
 use super::conversation::Conversation;
+use super::queries::cut_by;
 use super::{Answer, Node, prompt};
 use crate::{Result, RlmError};
 use std::sync::Arc;
 use std::time::Instant;
 use ukernel_budget::Spent;
-use ukernel_llm::{FailureKind, FinishReason, Reply, Request};
+use ukernel_llm::{FailureKind, Reply, Request};
 use ukernel_reply::{Parsed, parse};
 use ukernel_sandbox::{Environment, SandboxError};
 use ukernel_trajectory::{ContextShape, Event, NodeStarted, Outcome};
@@ -147,9 +148,9 @@ async fn go(node: &Arc<Node>, asked_by: Option<(u32, (u32, u32))>) -> Result<Ans
             }
         };
         talk.replied(&reply.text);
-        if reply.finish == FinishReason::Length {
+        if let Some(why) = cut_by(reply.finish) {
             errors += 1;
-            correct(node, &mut talk, was_cut(config.max_reply_tokens));
+            correct(node, &mut talk, was_cut(why));
             continue;
         }
         match parse(&reply.text) {
@@ -279,11 +280,11 @@ fn correct(node: &Node, talk: &mut Conversation, reason: String) {
     );
 }
 
-/// What a model is told whose reply ended at its limit: nobody knows what the rest would have said.
-fn was_cut(most_tokens: u32) -> String {
+/// What a model is told whose reply is not whole: nobody knows what the rest would have said.
+fn was_cut(why: &str) -> String {
     format!(
-        "Your reply was cut off at its limit of {most_tokens} tokens, so nothing of it was run or taken. Write less: \
-         one short ```python block, or FINAL(the answer)."
+        "Your reply was {why}, so nothing of it was run or taken. Write less: one short ```python block, or \
+         FINAL(the answer)."
     )
 }
 
