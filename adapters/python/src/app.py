@@ -23,6 +23,7 @@ absent.install()
 event_loop.install()
 interrupt.install()
 streams.install()
+program.always.append(streams.reopen)
 
 
 class Runtime(exports.Runtime):

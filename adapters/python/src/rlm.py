@@ -309,10 +309,12 @@ def note_streams():
 
 def restore_streams():
     """Puts back the standard streams that a program has replaced, and says so: else nothing that it and
-    those after it print is heard."""
-    now = (sys.stdout, sys.stderr)
-    names = [name for name, one, other in zip(("sys.stdout", "sys.stderr"), now, streams) if one is not other]
-    sys.stdout, sys.stderr = streams
+    those after it print is heard. Those it has closed are replaced elsewhere."""
+    names = []
+    for name, noted in zip(("stdout", "stderr"), streams):
+        if getattr(sys, name, None) is not noted and not noted.closed:
+            setattr(sys, name, noted)
+            names.append(f"sys.{name}")
     if names:
         print(f"note: {', '.join(names)} had been overwritten and is restored", file=sys.stderr)
 

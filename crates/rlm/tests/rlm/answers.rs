@@ -230,16 +230,35 @@ async fn a_runtime_that_was_ended_is_not_kept() {
 }
 
 async fn streams_that_were_replaced_are_restored() {
-    let model = Scripted::steps(&[
-        "```python\nimport io, sys\nsys.stdout = io.StringIO()\nprint('swallowed')\n1 / 0\n```",
-        "```python\nprint('heard')\n```",
-        "FINAL(ok)",
-    ]);
-    let (answered, _) = ask(model.clone(), "x").await;
-    assert_eq!(answered.expect("an answer").answer, "ok");
-    let prompts = model.prompts();
-    assert!(prompts[1].contains("sys.stdout had been overwritten and is restored"));
-    assert!(prompts[2].contains("Output:\nheard"), "{}", prompts[2]);
+    const RESTORED: &str = "sys.stdout had been overwritten and is restored";
+    for (code, told) in [
+        (
+            "import io, sys\nsys.stdout = io.StringIO()\nprint('swallowed')",
+            RESTORED,
+        ),
+        (
+            "import sys\nsys.stdout = None\nprint('swallowed')",
+            RESTORED,
+        ),
+        ("import sys\ndel sys.stdout", ""),
+        ("import sys\ndel sys.__stdout__, sys.__stderr__", ""),
+        ("import sys\nsys.stdout.close(), sys.stderr.close()", ""),
+    ] {
+        let model = Scripted::new(move |ask| match ask.replies {
+            0 => format!("```python\n{code}\n1 / 0\n```").into(),
+            1 => "```python\nprint('heard')\n```".into(),
+            _ => "FINAL(ok)".into(),
+        });
+        let (answered, _) = ask(model.clone(), "").await;
+        assert_eq!(answered.expect("an answer").answer, "ok");
+        let steps = model.steps_told();
+        assert!(
+            steps[1].contains(told) && steps[1].contains("ZeroDivisionError: division by zero"),
+            "{code}: {}",
+            steps[1]
+        );
+        assert_eq!(steps[2], "Output:\nheard\n\n", "{code}");
+    }
 }
 
 async fn what_is_lost_is_said_in_the_models_own_steps() {
