@@ -384,7 +384,7 @@ def give_ready_answer():
 
 
 def answer_of(value):
-    """A value as the answer's text, and as JSON where it is that. NaN and infinity are not."""
+    """A value as the answer's text, and as JSON where it is that. NaN and infinity are not. None is `null`."""
     try:
         json.dumps(value, allow_nan=False)
         plain = value
@@ -392,7 +392,7 @@ def answer_of(value):
         plain = None
     if isinstance(value, str):
         text = value
-    elif isinstance(value, (dict, list, tuple)) and plain is not None:
+    elif value is None or isinstance(value, (dict, list, tuple)) and plain is not None:
         text = json.dumps(value, ensure_ascii=False)
     else:
         text = str(value)

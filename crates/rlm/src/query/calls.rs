@@ -180,6 +180,11 @@ struct Final<'a> {
 }
 
 impl Final<'_> {
+    /// Whether it is Python's `None`, which code has where it wanted something else, such as what `print` gives.
+    fn is_none(&self) -> bool {
+        self.value.is_none() && self.text == "null"
+    }
+
     /// The value, if it is one that can be read.
     fn value(&self) -> Option<Exact> {
         Exact::read(self.value?.get()).ok()
@@ -193,6 +198,9 @@ impl Answers for TakeAnswer {
         let value = answer.value();
         gate.noted(call, 0, |_| async {
             match gate.node() {
+                Some(node) if node.schema.is_none() && answer.is_none() => {
+                    return Err("None is no answer; if it is meant, give it as text".to_owned());
+                }
                 Some(node) => node.offer(answer.text, value)?,
                 // Without a question it is nobody's answer, and refused for the same reasons.
                 None => {

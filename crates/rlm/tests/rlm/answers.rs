@@ -3,7 +3,7 @@
 use crate::behaviours;
 use crate::ground::{Said, Scripted, ask, ask_over, config, hasty, runtime};
 use std::sync::atomic::{AtomicBool, Ordering};
-use terraphim_rlm::{RlmConfig, RlmError};
+use terraphim_rlm::{Exact, Query, RlmConfig, RlmError};
 use ukernel_llm::FailureKind;
 
 behaviours![
@@ -16,6 +16,7 @@ behaviours![
     my_answer_is_the_answer_when_the_provider_fails,
     a_last_word_without_a_command_does_not_beat_my_answer,
     nan_is_an_answer_in_words,
+    none_is_an_answer_only_where_a_schema_has_it,
     as_many_children_run_as_fit,
     a_runtime_that_was_ended_is_not_kept,
     streams_that_were_replaced_are_restored,
@@ -170,6 +171,27 @@ async fn nan_is_an_answer_in_words() {
         (answer.answer.as_str(), answer.value),
         ("{'mean': nan}", None)
     );
+}
+
+async fn none_is_an_answer_only_where_a_schema_has_it() {
+    let code = "```python\nFINAL(print('forty-two'))\n```";
+    let model = Scripted::new(move |ask| match ask.replies {
+        0 => code.into(),
+        _ => "FINAL(forty-two)".into(),
+    });
+    let rlm = runtime(config(), model.clone()).await;
+    let (answered, _) = ask_over(&rlm, "What?", "").await;
+    assert_eq!(answered.expect("an answer").answer, "forty-two");
+    let steps = model.steps_told();
+    assert!(steps[1].contains("None is no answer"), "{}", steps[1]);
+    let nullable = Query {
+        question: "What?".to_owned(),
+        schema: Some(serde_json::json!({"type": ["string", "null"]})),
+        ..Query::default()
+    };
+    let answer = rlm.ask(nullable).await.expect("an answer");
+    assert_eq!(answer.value.as_ref().map(Exact::json), Some("null"));
+    rlm.stop().await;
 }
 
 async fn as_many_children_run_as_fit() {
