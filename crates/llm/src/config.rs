@@ -191,7 +191,7 @@ fn problem_of_url(text: &str) -> Option<&'static str> {
         return Some("is neither http nor https");
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Some("holds a user or a password. hint: configure a key");
+        return Some("holds a user or a password: configure a key instead");
     }
     if url.query().is_some() || url.fragment().is_some() {
         return Some("has a `?` or a `#`");

@@ -122,7 +122,7 @@ impl Live {
                 None
             }
             Event::ModelFailed { step, error, .. } => {
-                let line = format!("{step:>2}  failed: {}", excerpt(without_hint(error), 200));
+                let line = format!("{step:>2}  failed: {}", excerpt(error, 200));
                 Some(self.paint("31", &line))
             }
             Event::Corrected { step, reason } => {
@@ -223,17 +223,11 @@ impl Live {
             Outcome::Answered {
                 partial: Some(why), ..
             } => self.paint("33", &format!("partial answer: {}", excerpt(why, 120))),
-            Outcome::Failed { error } => self.paint(
-                "31",
-                &format!("failed: {}", excerpt(without_hint(error), 200)),
-            ),
+            Outcome::Failed { error } => {
+                self.paint("31", &format!("failed: {}", excerpt(error, 200)))
+            }
         }
     }
-}
-
-/// An error without what to do, which is said once, at the end.
-fn without_hint(error: &str) -> &str {
-    error.split(". hint: ").next().unwrap_or_default()
 }
 
 /// Whether a line of code says what it is about.

@@ -6,6 +6,7 @@ use super::commands::{Followed, execute, follow};
 use super::conversation::Conversation;
 use super::queries::cut_by;
 use super::{Answer, Node, prompt};
+use crate::error::Problem;
 use crate::{Result, RlmError};
 use std::sync::Arc;
 use std::time::Instant;
@@ -57,9 +58,7 @@ fn best_of(node: &Node, error: RlmError) -> Result<Answer> {
     if !is_over {
         return Err(error);
     }
-    let why = error.to_string();
-    let why = why.split(". hint: ").next().unwrap_or_default();
-    node.kept_answer(why.to_owned()).ok_or(error)
+    node.kept_answer(error.to_string()).ok_or(error)
 }
 
 /// Writes down that a node has ended, also if nobody waited for it.
@@ -203,9 +202,10 @@ async fn load(node: &Arc<Node>) -> Result<ContextShape> {
     let loaded = loaded.map_err(|error| RlmError::of_sandbox(error, node.session.id()))?;
     if !loaded.is_success() {
         let last = loaded.output.stderr.lines().last().unwrap_or_default();
-        return Err(RlmError::context(format!(
-            "the context cannot be loaded: {last}. hint: name less, or raise memory_mib"
-        )));
+        let problem = Problem::from(format!("the context cannot be loaded: {last}"));
+        return Err(RlmError::context(
+            problem.hinting("name less, or raise memory_mib"),
+        ));
     }
     let context = node
         .take_shape()

@@ -339,6 +339,9 @@ async fn a_budget_that_lacks_names_what_was_needed() {
         .expect("a number")
         .parse()
         .expect("a number");
-    assert!(error.contains("0 of 100 used") && wanted > 4096, "{error}");
+    assert!(
+        error.contains("0 of 100 used, 25 kept for a last answer") && wanted > 4096,
+        "{error}"
+    );
     rlm.stop().await;
 }
