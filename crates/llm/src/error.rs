@@ -185,7 +185,8 @@ impl FailureKind {
     }
 
     /// What the caller can do, where that is not plain.
-    fn hint(self) -> Option<&'static str> {
+    #[must_use]
+    pub fn hint(self) -> Option<&'static str> {
         Some(match self {
             Self::Connect => "check that it runs, and its base URL",
             Self::Unauthorized => "check the key configured for this provider",

@@ -302,7 +302,9 @@ mod tests {
         assert!(message(&at("empty")).contains("is empty"));
         assert!(message(Path::new("/dev/null")).contains("no regular file"));
         fs::write(at("large"), vec![b'x'; (1 << 20) + 1]).expect("written");
-        assert!(message(&at("large")).contains("max_context_bytes"));
+        let error = of(&[&at("large")]).expect_err("an error");
+        let hint = error.hint().expect("a hint");
+        assert!(hint.contains("max_context_bytes"), "{error}. {hint}");
     }
 
     #[tokio::test]
