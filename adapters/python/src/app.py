@@ -24,6 +24,7 @@ absent.install()
 event_loop.install()
 interrupt.install()
 streams.install()
+program.always.append(streams.reopen)
 shown.install()
 
 

@@ -192,8 +192,8 @@ def write_raw(text):
 
 def flush():
     """Sends what was printed on, whatever the program made of its streams."""
-    for stream in (sys.stdout, sys.stderr):
+    for name in ("stdout", "stderr"):
         try:
-            stream.flush()
-        except BaseException:  # noqa: BLE001 - closed or replaced by something odd
+            getattr(sys, name).flush()
+        except BaseException:  # noqa: BLE001 - closed, deleted or replaced by something odd
             pass

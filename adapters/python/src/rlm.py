@@ -6,6 +6,7 @@ nothing here decides anything: budgets, depth and the session's token are out of
 """
 
 import codecs
+import collections
 import json
 import sys
 import threading
@@ -30,6 +31,12 @@ MODEL_CHARS = 100
 
 class FailedQuery(str):
     """Stands in the place of an answer that there is not; its text says why."""
+
+
+class CutReply(str):
+    """A reply that is not whole; `why` says what cut it off."""
+
+    why = ""
 
 
 def ask(name, **fields):
@@ -108,6 +115,10 @@ def FINAL(value=UNSET):
         value = program.main.__dict__.get("my_answer")
         if value is None:
             raise ValueError("FINAL() without a value gives my_answer, which is not set")
+    if isinstance(value, FailedQuery):
+        raise ValueError("a FailedQuery is no answer: its text says why the query failed")
+    if isinstance(value, CutReply):
+        raise ValueError(f"a reply that was {value.why} is not whole; if it is the answer all the same, give str() of it")
     ask("final", **answer_of(value))
 
 
@@ -152,6 +163,7 @@ FUNCTIONS = {
     "FINAL_VAR": FINAL_VAR,
     "SHOW_VARS": SHOW_VARS,
     "FailedQuery": FailedQuery,
+    "CutReply": CutReply,
 }
 
 # What the variable `context` is to be. UNSET: whatever it is.
@@ -179,7 +191,7 @@ def begin(name=None):
     if restore not in program.before:
         program.before += [note_streams, restore]
         program.after.append(give_ready_answer)
-        program.always += [restore_streams, keep_my_answer]
+        program.always += [restore_streams, note_cut_replies, keep_my_answer]
         threading.Thread.start = start_thread
     ask("describe", **describe(original))
 
@@ -286,10 +298,12 @@ def note_streams():
 
 def restore_streams():
     """Puts back the standard streams that a program has replaced, and says so: else nothing that it and
-    those after it print is heard."""
-    now = (sys.stdout, sys.stderr)
-    names = [name for name, one, other in zip(("sys.stdout", "sys.stderr"), now, streams) if one is not other]
-    sys.stdout, sys.stderr = streams
+    those after it print is heard. Those it has closed are replaced elsewhere."""
+    names = []
+    for name, noted in zip(("stdout", "stderr"), streams):
+        if getattr(sys, name, None) is not noted and not noted.closed:
+            setattr(sys, name, noted)
+            names.append(f"sys.{name}")
     if names:
         print(f"note: {', '.join(names)} had been overwritten and is restored", file=sys.stderr)
 
@@ -311,6 +325,18 @@ def keep_my_answer():
             kept = answer
     except Exception as error:  # noqa: BLE001 - whatever printing the value raises, or the host says
         print(f"note: my_answer is not kept: {error}", file=sys.stderr)
+
+
+# Why replies that the program got are not whole, and how many that is of each.
+cut_replies = collections.Counter()
+
+
+def note_cut_replies():
+    """Says which replies that the program got are not whole: once, so that many do not hide all else."""
+    for why, count in cut_replies.items():
+        replies = "1 reply was" if count == 1 else f"{count} replies were"
+        print(f"note: {replies} {why} (a CutReply in code): ask for less, or about smaller pieces", file=sys.stderr)
+    cut_replies.clear()
 
 
 plain_start = threading.Thread.start
@@ -347,7 +373,7 @@ def give_ready_answer():
 
 
 def answer_of(value):
-    """A value as the answer's text, and as JSON where it is that. NaN and infinity are not."""
+    """A value as the answer's text, and as JSON where it is that. NaN and infinity are not. None is `null`."""
     try:
         json.dumps(value, allow_nan=False)
         plain = value
@@ -355,7 +381,7 @@ def answer_of(value):
         plain = None
     if isinstance(value, str):
         text = value
-    elif isinstance(value, (dict, list, tuple)) and plain is not None:
+    elif value is None or isinstance(value, (dict, list, tuple)) and plain is not None:
         text = json.dumps(value, ensure_ascii=False)
     else:
         text = str(value)
@@ -382,12 +408,19 @@ def result_of(item):
     """The value of an item, or its failure as an exception."""
     if "error" in item:
         raise ukernel.HostError(item["error"])
-    return item["value"]
+    return value_of(item)
 
 
 def value_of(item):
     """The value of an item, or its failure as a value."""
-    return FailedQuery(f"[query failed: {item['error']}]") if "error" in item else item["value"]
+    if "error" in item:
+        return FailedQuery(f"[query failed: {item['error']}]")
+    if "cut" not in item:
+        return item["value"]
+    reply = CutReply(item["value"])
+    reply.why = item["cut"]
+    cut_replies[reply.why] += 1
+    return reply
 
 
 def kind_of(value):

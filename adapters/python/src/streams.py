@@ -74,23 +74,34 @@ def fresh(descriptor, name, errors):
 def restore():
     """Replaces the streams a program closed, because the next program must be heard, and an input
     that was read from, because what is left of it is not meant for the next program."""
-    if is_closed(sys.__stdin__) or is_used(sys.__stdin__):
-        is_ours = sys.stdin is sys.__stdin__ or is_closed(sys.stdin)
+    ours = getattr(sys, "__stdin__", None)
+    if is_closed(ours) or is_used(ours):
+        is_ours = getattr(sys, "stdin", ours) is ours or is_lost("stdin")
         sys.__stdin__ = fresh_input()
         if is_ours:
             sys.stdin = sys.__stdin__
-    elif is_closed(sys.stdin):
-        sys.stdin = sys.__stdin__
-    if is_closed(sys.__stdout__):
+    elif is_lost("stdin"):
+        sys.stdin = ours
+    reopen()
+    flood.begin()
+
+
+def reopen():
+    """Replaces the outputs a program closed or deleted: else its own traceback is not heard."""
+    if is_lost("__stdout__"):
         sys.__stdout__ = fresh(1, "<stdout>", "surrogateescape")
         flood.install(sys.__stdout__)
-    flood.begin()
-    if is_closed(sys.__stderr__):
+    if is_lost("__stderr__"):
         sys.__stderr__ = fresh(2, "<stderr>", "backslashreplace")
-    if is_closed(sys.stdout):
+    if is_lost("stdout"):
         sys.stdout = sys.__stdout__
-    if is_closed(sys.stderr):
+    if is_lost("stderr"):
         sys.stderr = sys.__stderr__
+
+
+def is_lost(name):
+    """Whether a stream of `sys` is closed, or not there at all."""
+    return not hasattr(sys, name) or is_closed(getattr(sys, name))
 
 
 def is_used(stream):

@@ -17,14 +17,7 @@ pub fn trace(trace: &Trace) -> Result<u8, Failure> {
 
 fn load(file: &TraceFile) -> Result<Run, Failure> {
     let path = find(&file.file)?;
-    let trajectory = read(&path).map_err(|error| {
-        let text = error.to_string();
-        let (what, hint) = match text.split_once(". hint: ") {
-            Some((what, hint)) => (what.to_owned(), Some(hint.to_owned())),
-            None => (text, None),
-        };
-        Failure::with_code(what, hint, crate::failure::USAGE)
-    })?;
+    let trajectory = read(&path).map_err(|error| Failure::usage(&error, error.hint()))?;
     Ok(Run::of(trajectory))
 }
 

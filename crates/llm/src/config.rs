@@ -191,7 +191,7 @@ fn problem_of_url(text: &str) -> Option<&'static str> {
         return Some("is neither http nor https");
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Some("holds a user or a password. hint: configure a key");
+        return Some("holds a user or a password: configure a key instead");
     }
     if url.query().is_some() || url.fragment().is_some() {
         return Some("has a `?` or a `#`");
@@ -253,11 +253,9 @@ mod tests {
         let error = config.endpoint(&Provider::Compatible("opnai".to_owned()));
         let error = error.expect_err("unknown").to_string();
         assert!(error.contains("anthropic, gemini, mine, ollama"), "{error}");
-        let error = config
-            .endpoint(&Provider::Anthropic)
-            .expect_err("no key")
-            .to_string();
-        assert!(error.contains("ANTHROPIC_API_KEY"), "{error}");
+        let error = config.endpoint(&Provider::Anthropic).expect_err("no key");
+        let hint = error.hint().expect("a hint");
+        assert!(hint.contains("ANTHROPIC_API_KEY"), "{hint}");
         assert!(config.endpoint(&Provider::Ollama).is_ok());
     }
 }

@@ -14,14 +14,10 @@ pub type Result<T, E = LlmError> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 pub enum LlmError {
     /// No model was named.
-    #[error(
-        "no model is chosen. hint: name one as PROVIDER/NAME, such as ollama/llama3.2:3b for a local Ollama server, or openrouter/NAME, openai/NAME, anthropic/NAME, gemini/NAME with a key of that provider"
-    )]
+    #[error("no model is chosen")]
     NoModel,
     /// A text that names no model.
-    #[error(
-        "`{shown}` names no model: {reason}. hint: PROVIDER/NAME, such as ollama/llama3.2:3b, or replay:FILE"
-    )]
+    #[error("`{shown}` names no model: {reason}")]
     BadModel {
         /// The beginning of it, made printable.
         shown: String,
@@ -29,9 +25,7 @@ pub enum LlmError {
         reason: &'static str,
     },
     /// A provider that is neither built in nor configured.
-    #[error(
-        "there is no provider `{provider}`: there are {known}. hint: a server that speaks OpenAI's protocol becomes one by a base URL of that name in the configuration"
-    )]
+    #[error("there is no provider `{provider}`: there are {known}")]
     UnknownProvider {
         /// What was named.
         provider: String,
@@ -39,7 +33,7 @@ pub enum LlmError {
         known: String,
     },
     /// A provider that needs a key has none.
-    #[error("{provider} needs a key and has none. hint: set {variable}, or configure a key file")]
+    #[error("{provider} needs a key and has none")]
     NoKey {
         /// Which provider.
         provider: String,
@@ -67,9 +61,7 @@ pub enum LlmError {
     #[error(transparent)]
     Failed(Box<Failure>),
     /// A request that is not the one the conversation goes on with.
-    #[error(
-        "the replay {path:?} does not go on like this. expected: {expected}. came: {came}. hint: change the file, or record it anew"
-    )]
+    #[error("the replay {path:?} does not go on like this. expected: {expected}. came: {came}")]
     ReplayMismatch {
         /// Which file.
         path: PathBuf,
@@ -99,6 +91,28 @@ pub enum LlmError {
 }
 
 impl LlmError {
+    /// What the caller can do, where that is not plain.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NoModel => {
+                "name one as PROVIDER/NAME, such as ollama/llama3.2:3b for a local Ollama server, or \
+                 openrouter/NAME, openai/NAME, anthropic/NAME, gemini/NAME with a key of that provider"
+                    .to_owned()
+            }
+            Self::BadModel { .. } => {
+                "PROVIDER/NAME, such as ollama/llama3.2:3b, or replay:FILE".to_owned()
+            }
+            Self::UnknownProvider { .. } => "a server that speaks OpenAI's protocol becomes one by a \
+                                             base URL of that name in the configuration"
+                .to_owned(),
+            Self::NoKey { variable, .. } => format!("set {variable}, or configure a key file"),
+            Self::ReplayMismatch { .. } => "change the file, or record it anew".to_owned(),
+            Self::Failed(failure) => failure.kind.hint()?.to_owned(),
+            _ => return None,
+        })
+    }
+
     /// The failed call, if it is one.
     #[must_use]
     pub fn failure(&self) -> Option<&Failure> {
@@ -170,17 +184,18 @@ impl FailureKind {
         }
     }
 
-    /// What the caller can do; empty if that is plain.
-    fn hint(self) -> &'static str {
-        match self {
-            Self::Connect => ". hint: check that it runs, and its base URL",
-            Self::Unauthorized => ". hint: check the key configured for this provider",
-            Self::NotFound => ". hint: check the model's name, and the base URL",
-            Self::RateLimited | Self::Overloaded => ". hint: try again later, or ask another model",
-            Self::TimeOut | Self::Stalled => ". hint: raise the time limit, or ask for less",
-            Self::TooLong => ". hint: raise max_reply_bytes, or set max_tokens",
-            _ => "",
-        }
+    /// What the caller can do, where that is not plain.
+    #[must_use]
+    pub fn hint(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Connect => "check that it runs, and its base URL",
+            Self::Unauthorized => "check the key configured for this provider",
+            Self::NotFound => "check the model's name, and the base URL",
+            Self::RateLimited | Self::Overloaded => "try again later, or ask another model",
+            Self::TimeOut | Self::Stalled => "raise the time limit, or ask for less",
+            Self::TooLong => "raise max_reply_bytes, or set max_tokens",
+            _ => return None,
+        })
     }
 }
 
@@ -220,7 +235,7 @@ impl fmt::Display for Failure {
         if !self.message.is_empty() {
             write!(out, ": {}", self.message)?;
         }
-        out.write_str(self.kind.hint())
+        Ok(())
     }
 }
 

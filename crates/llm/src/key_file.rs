@@ -38,7 +38,7 @@ pub fn read_key_file(path: &Path) -> Result<Secret> {
     let mode = status.mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(refuse(format!(
-            "others may use it (mode {mode:o}). hint: chmod 600"
+            "others may use it (mode {mode:o}): chmod 600"
         )));
     }
     let mut text = String::new();

@@ -243,9 +243,10 @@ mod tests {
             "replay:",
             &long,
         ] {
-            let error = text.parse::<ModelName>().expect_err("no name").to_string();
-            assert!(error.contains("hint: PROVIDER/NAME"), "{error}");
-            assert!(error.len() < 400, "{error}");
+            let error = text.parse::<ModelName>().expect_err("no name");
+            let hint = error.hint().expect("a hint");
+            assert!(hint.contains("PROVIDER/NAME"), "{hint}");
+            assert!(error.to_string().len() < 400, "{error}");
         }
         assert!(matches!("".parse::<ModelName>(), Err(LlmError::NoModel)));
     }

@@ -48,9 +48,13 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn of(error: &RlmError) -> Self {
+        let message = match error.hint() {
+            Some(hint) => format!("{error}. hint: {hint}"),
+            None => error.to_string(),
+        };
         Self {
             data: error.data().map(Box::new),
-            ..Self::new(error.code(), error.to_string())
+            ..Self::new(error.code(), message)
         }
     }
 

@@ -60,6 +60,8 @@ pub(crate) struct Block<'a> {
     pub(crate) indent: usize,
     /// Where the text after the block begins.
     pub(crate) end: usize,
+    /// Whether it has a closing fence.
+    pub(crate) is_closed: bool,
 }
 
 /// The line that opens a block.
@@ -161,6 +163,7 @@ impl<'a> Fences<'a> {
             body: body.strip_suffix('\n').unwrap_or(body),
             indent: opening.indent,
             end,
+            is_closed: close < end,
         })
     }
 

@@ -197,6 +197,13 @@ impl Reader<'_> {
                 excerpt(rest)
             ));
         }
+        if self.is_in_open_block {
+            return Err(format!(
+                "FINAL({} is never closed, and neither is the code fence above it, so it is not clear what \
+                 is an answer and what is code.",
+                excerpt(rest)
+            ));
+        }
         self.at = self.text.len();
         Ok(())
     }

@@ -24,16 +24,16 @@ pub(crate) struct Reading {
 pub(crate) fn read(text: &str) -> Result<Reading, Fault> {
     match bare::split(text) {
         Some((before, source, after)) if is_mere_prose(before) && is_mere_prose(after) => {
-            let mut reading = read_marked(before)?;
+            let mut reading = read_marked(before, false)?;
             reading.commands.push(Command::python(source));
-            reading.commands.extend(read_marked(after)?.commands);
+            reading.commands.extend(read_marked(after, false)?.commands);
             Ok(reading)
         }
-        _ => read_marked(text),
+        _ => read_marked(text, false),
     }
 }
 
-fn read_marked(text: &str) -> Result<Reading, Fault> {
+fn read_marked(text: &str, is_in_open_block: bool) -> Result<Reading, Fault> {
     let mut reader = Reader {
         text,
         fences: Fences::new(text),
@@ -41,6 +41,7 @@ fn read_marked(text: &str) -> Result<Reading, Fault> {
         line_end: None,
         calls: 0,
         has_prose: false,
+        is_in_open_block,
         reading: Reading::default(),
     };
     while reader.at < text.len() {
@@ -71,6 +72,8 @@ pub(crate) struct Reader<'a> {
     calls: usize,
     /// Whether there was a line of prose since the last answer.
     has_prose: bool,
+    /// Whether the text is that of a block without a closing fence.
+    pub(crate) is_in_open_block: bool,
     reading: Reading,
 }
 
@@ -180,5 +183,5 @@ fn unlabelled(block: &Block<'_>) -> Result<Vec<Command>, Fault> {
     if program.is_some() || !is_mere_prose(block.body) {
         return Ok(code(program));
     }
-    Ok(read_marked(block.body)?.commands)
+    Ok(read_marked(block.body, !block.is_closed)?.commands)
 }

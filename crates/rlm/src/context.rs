@@ -79,15 +79,16 @@ impl Context {
         for path in found {
             let source = Source::open(&path, left)?;
             left = left.checked_sub(source.bytes).ok_or_else(|| {
-                RlmError::context(format!(
-                    "the context has more than {max_bytes} bytes. hint: name fewer files, or raise max_context_bytes"
-                ))
+                let problem = format!("the context has more than {max_bytes} bytes");
+                let hint = "name fewer files, or raise max_context_bytes";
+                RlmError::context(Problem::from(problem).hinting(hint))
             })?;
             context.sources.push(Arc::new(source));
         }
         if !paths.is_empty() && context.bytes() == 0 {
+            let problem = Problem::from("the context is empty");
             return Err(RlmError::context(
-                "the context is empty. hint: name files that have something in them",
+                problem.hinting("name files that have something in them"),
             ));
         }
         Ok(context)
@@ -217,7 +218,9 @@ fn collect(path: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> {
     let status = status.map_err(|error| {
         let is_pattern = path.to_string_lossy().contains(['*', '?', '[']);
         if error.kind() == std::io::ErrorKind::NotFound && is_pattern {
-            return bad("the pattern matches no file. hint: check the folder it is for".into());
+            let problem = format!("context {}: the pattern matches no file", path.display());
+            let problem = Problem::from(problem).hinting("check the folder it is for");
+            return RlmError::context(problem);
         }
         bad(error.into())
     })?;
@@ -240,9 +243,10 @@ fn collect(path: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> {
         return Ok(());
     }
     if found.len() == MAX_FILES {
-        return Err(RlmError::context(format!(
-            "the context has more than {MAX_FILES} files. hint: name fewer, or put them into one"
-        )));
+        let problem = Problem::from(format!("the context has more than {MAX_FILES} files"));
+        return Err(RlmError::context(
+            problem.hinting("name fewer, or put them into one"),
+        ));
     }
     found.push(path.to_owned());
     Ok(())
@@ -298,7 +302,9 @@ mod tests {
         assert!(message(&at("empty")).contains("is empty"));
         assert!(message(Path::new("/dev/null")).contains("no regular file"));
         fs::write(at("large"), vec![b'x'; (1 << 20) + 1]).expect("written");
-        assert!(message(&at("large")).contains("max_context_bytes"));
+        let error = of(&[&at("large")]).expect_err("an error");
+        let hint = error.hint().expect("a hint");
+        assert!(hint.contains("max_context_bytes"), "{error}. {hint}");
     }
 
     #[tokio::test]

@@ -11,20 +11,36 @@ pub type Result<T, E = RlmError> = std::result::Result<T, E>;
 /// An error of any kind, behind one of this crate.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// What is wrong, in words, and the error behind it if there is one.
+/// What is wrong, in words, with what to do and the error behind it if there are any.
 #[derive(Debug, thiserror::Error)]
 #[error("{text}")]
 pub struct Problem {
     text: String,
+    hint: Option<String>,
     #[source]
     cause: Option<Cause>,
 }
 
 impl Problem {
+    /// The same, with what to do.
+    #[must_use]
+    pub fn hinting(self, hint: impl Into<String>) -> Self {
+        Self {
+            hint: Some(hint.into()),
+            ..self
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let cause = || hint_of(self.cause.as_deref()?);
+        self.hint.clone().or_else(cause)
+    }
+
     /// An error in these words.
     pub fn new(text: impl Into<String>, cause: impl Into<Cause>) -> Self {
         Self {
             text: text.into(),
+            hint: None,
             cause: Some(cause.into()),
         }
     }
@@ -46,9 +62,26 @@ impl<T: Into<String>> From<T> for Problem {
     fn from(text: T) -> Self {
         Self {
             text: text.into(),
+            hint: None,
             cause: None,
         }
     }
+}
+
+/// What to do about an error of the crates below.
+fn hint_of(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    if let Some(error) = error.downcast_ref::<LlmError>() {
+        return error.hint();
+    }
+    if let Some(error) = error.downcast_ref::<ReplayError>() {
+        return Some(error.hint());
+    }
+    if let Some(error) = error.downcast_ref::<Problem>() {
+        return error.hint();
+    }
+    error
+        .is::<WriteError>()
+        .then(|| WriteError::HINT.to_owned())
 }
 
 /// A failure of a run, or of something asked of a session.
@@ -56,9 +89,7 @@ impl<T: Into<String>> From<T> for Problem {
 #[non_exhaustive]
 pub enum RlmError {
     /// A command took too long. Its VM is gone; the session stands as it was before.
-    #[error(
-        "time limit of {limit_ms} ms reached after {elapsed_ms} ms. hint: raise execution_timeout_ms, or do less at once"
-    )]
+    #[error("time limit of {limit_ms} ms reached after {elapsed_ms} ms")]
     ExecutionTimeout {
         /// How long it ran, in milliseconds.
         elapsed_ms: u64,
@@ -79,11 +110,13 @@ pub enum RlmError {
     },
     /// The run has no tokens left, and no answer.
     #[error(
-        "token budget exceeded: {used} of {limit} used, and the next call may need {wanted}. hint: raise max_total_tokens (--budget-tokens)"
+        "token budget exceeded: {used} of {limit} used, {kept} kept for a last answer, and the next call may need {wanted}"
     )]
     TokenBudgetExceeded {
         /// Tokens used.
         used: u64,
+        /// Tokens that only the last answer may use, or that are reserved.
+        kept: u64,
         /// Tokens there were.
         limit: u64,
         /// The most that the next call could have used.
@@ -91,7 +124,7 @@ pub enum RlmError {
     },
     /// The run has no money left, and no answer.
     #[error(
-        "budget of {limit} micro-dollars exceeded: {used} used, and the next call may need {wanted}. hint: raise max_total_micro_dollars (--budget-usd)"
+        "budget of {limit} micro-dollars exceeded: {used} used, and the next call may need {wanted}"
     )]
     MoneyBudgetExceeded {
         /// Millionths of a US dollar used.
@@ -102,17 +135,13 @@ pub enum RlmError {
         wanted: u64,
     },
     /// The run has no queries left, and no answer.
-    #[error(
-        "budget of {limit} sub-calls exceeded. hint: raise max_sub_calls, or ask for more at once"
-    )]
+    #[error("budget of {limit} sub-calls exceeded: put more into each")]
     SubCallBudgetExceeded {
         /// Queries there were.
         limit: u64,
     },
     /// The run has no time left, and no answer.
-    #[error(
-        "time budget exceeded: {elapsed_ms} ms of {limit_ms}. hint: raise max_wall_clock_ms (--budget-seconds)"
-    )]
+    #[error("time budget exceeded: {elapsed_ms} ms of {limit_ms}")]
     TimeBudgetExceeded {
         /// Time used, in milliseconds.
         elapsed_ms: u64,
@@ -120,9 +149,7 @@ pub enum RlmError {
         limit_ms: u64,
     },
     /// A query would be nested too deeply.
-    #[error(
-        "recursion depth {depth} is over the limit of {limit}. hint: use query_llm there, or raise max_recursion_depth"
-    )]
+    #[error("recursion depth {depth} is over the limit of {limit}: use query_llm there")]
     RecursionLimitExceeded {
         /// How deep it would be.
         depth: u32,
@@ -130,7 +157,7 @@ pub enum RlmError {
         limit: u32,
     },
     /// A command speaks of unknown terms and may not run.
-    #[error("unknown terms after {attempts} attempts: {}. hint: use known terms, or approve these", unknown_terms.join(", "))]
+    #[error("unknown terms after {attempts} attempts: {}", unknown_terms.join(", "))]
     KgValidationFailed {
         /// The terms.
         unknown_terms: Vec<String>,
@@ -138,7 +165,7 @@ pub enum RlmError {
         attempts: u32,
     },
     /// A person has to decide on unknown terms.
-    #[error("somebody has to decide on unknown terms: {}. hint: approve or reject them, then ask again", unknown_terms.join(", "))]
+    #[error("somebody has to decide on unknown terms: {}", unknown_terms.join(", "))]
     KgEscalationRequired {
         /// The terms.
         unknown_terms: Vec<String>,
@@ -235,9 +262,31 @@ pub enum RlmError {
 }
 
 impl RlmError {
+    /// What the caller can do, where that is not plain.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::ExecutionTimeout { .. } => "raise execution_timeout_ms, or do less at once",
+            Self::TokenBudgetExceeded { .. } => "raise max_total_tokens (--budget-tokens)",
+            Self::MoneyBudgetExceeded { .. } => "raise max_total_micro_dollars (--budget-usd)",
+            Self::SubCallBudgetExceeded { .. } => "raise max_sub_calls",
+            Self::TimeBudgetExceeded { .. } => "raise max_wall_clock_ms (--budget-seconds)",
+            Self::RecursionLimitExceeded { .. } => "raise max_recursion_depth",
+            Self::KgValidationFailed { .. } => "use known terms, or approve these",
+            Self::KgEscalationRequired { .. } => "approve or reject them, then ask again",
+            Self::Context(problem) | Self::Config(problem) => return problem.hint(),
+            Self::LlmProviderError { cause, .. }
+            | Self::InternalError {
+                cause: Some(cause), ..
+            } => return hint_of(cause.as_ref()),
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+
     /// A failure in here.
     pub fn internal(problem: impl Into<Problem>) -> Self {
-        let Problem { text, cause } = problem.into();
+        let Problem { text, cause, .. } = problem.into();
         Self::InternalError {
             message: text,
             cause,
@@ -246,9 +295,9 @@ impl RlmError {
 
     /// A configuration that cannot be used.
     pub fn config(problem: impl Into<Problem>) -> Self {
-        let Problem { text, cause } = problem.into();
-        let text = format!("the configuration makes no sense: {text}");
-        Self::Config(Problem { text, cause })
+        let problem = problem.into();
+        let text = format!("the configuration makes no sense: {}", problem.text);
+        Self::Config(Problem { text, ..problem })
     }
 
     pub(crate) fn context(problem: impl Into<Problem>) -> Self {
@@ -365,5 +414,28 @@ mod tests {
         let model = RlmError::from(LlmError::NoModel);
         assert!(source_of::<LlmError>(&model).is_some());
         assert!(RlmError::config("in words only").source().is_none());
+    }
+
+    #[test]
+    fn what_to_do_is_said_apart_from_what_happened() {
+        let says = |error: RlmError, what: &str, hint: &str| {
+            assert_eq!(error.to_string(), what);
+            assert_eq!(error.hint().as_deref(), Some(hint));
+        };
+        let price = Problem::from("there is no price").hinting("set it");
+        says(
+            RlmError::config(price),
+            "the configuration makes no sense: there is no price",
+            "set it",
+        );
+        let key = || LlmError::NoKey {
+            provider: "mine".to_owned(),
+            variable: "MINE_KEY",
+        };
+        let hint = "set MINE_KEY, or configure a key file";
+        says(key().into(), "mine needs a key and has none", hint);
+        let within = RlmError::config(Problem::about("provider mine", key()));
+        assert_eq!(within.hint().as_deref(), Some(hint));
+        assert_eq!(RlmError::Cancelled.hint(), None);
     }
 }

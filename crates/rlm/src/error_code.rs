@@ -111,10 +111,11 @@ impl RlmError {
             }
             Self::TokenBudgetExceeded {
                 used,
+                kept,
                 limit,
                 wanted,
-            }
-            | Self::MoneyBudgetExceeded {
+            } => json!({"used": used, "kept": kept, "limit": limit, "wanted": wanted}),
+            Self::MoneyBudgetExceeded {
                 used,
                 limit,
                 wanted,

@@ -28,6 +28,7 @@ mod config;
 pub mod context;
 mod error;
 mod error_code;
+mod exact;
 mod folder;
 mod http;
 mod query;
@@ -42,6 +43,7 @@ pub use config::{
 pub use context::Context;
 pub use error::{Cause, Problem, Result, RlmError};
 pub use error_code::ErrorCode;
+pub use exact::Exact;
 pub use http::{BridgeServer, HexToken, OpenCalls, ServeOptions};
 pub use query::{Tool, ToolCall};
 pub use rlm::{

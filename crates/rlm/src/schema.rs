@@ -1,5 +1,6 @@
 //! JSON Schema for answers.
 
+use crate::exact::Exact;
 use crate::{Result, RlmError};
 use jsonschema::{PatternOptions, Validator};
 use serde_json::Value;
@@ -52,12 +53,16 @@ impl Schema {
         &self.document
     }
 
-    /// Refuses a value that does not follow it, with what is wrong.
+    /// Refuses a value that does not follow it, with what is wrong. Integers of more than 64 bits are
+    /// compared as floats.
     ///
     /// # Errors
     /// What is wrong, for a model to read.
-    pub fn check(&self, value: &Value) -> Result<(), String> {
-        match self.validator.validate(value) {
+    pub(crate) fn check(&self, value: &Exact) -> Result<(), String> {
+        let value = value
+            .rounded()
+            .map_err(|error| format!("it cannot be held against the schema: {error}"))?;
+        match self.validator.validate(&value) {
             Ok(()) => Ok(()),
             Err(error) => {
                 let place = error.instance_path().to_string();
@@ -71,50 +76,12 @@ impl Schema {
     ///
     /// # Errors
     /// What is wrong, for a model to read.
-    pub fn read(&self, text: &str) -> Result<Value, String> {
-        let text = unfenced(text);
-        let value: Value =
-            serde_json::from_str(text).map_err(|error| format!("it is no JSON: {error}"))?;
-        if is_rounded(text) {
-            return Err(
-                "it has an integer of more than 64 bits, which would be rounded: give it as a string"
-                    .to_owned(),
-            );
-        }
+    pub(crate) fn read(&self, text: &str) -> Result<Exact, String> {
+        let value =
+            Exact::read(unfenced(text)).map_err(|error| format!("it is no JSON: {error}"))?;
         self.check(&value)?;
         Ok(value)
     }
-}
-
-/// Whether JSON has an integer that a [`Value`] rounds: one of more than 64 bits becomes a float there.
-pub(crate) fn is_rounded(json: &str) -> bool {
-    let mut rest = json;
-    while let Some(at) = rest.find(|c: char| c == '"' || c == '-' || c.is_ascii_digit()) {
-        rest = &rest[at..];
-        if let Some(inside) = rest.strip_prefix('"') {
-            rest = past_string(inside);
-            continue;
-        }
-        let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || "+-.".contains(c)));
-        let (number, after) = rest.split_at(end.unwrap_or(rest.len()));
-        let is_integer = !number.contains(['.', 'e', 'E']);
-        if is_integer && number.parse::<i64>().is_err() && number.parse::<u64>().is_err() {
-            return true;
-        }
-        rest = after;
-    }
-    false
-}
-
-/// What follows a string whose inside begins here.
-fn past_string(inside: &str) -> &str {
-    let mut is_escaped = false;
-    let end = inside.find(|c: char| {
-        let ends = c == '"' && !is_escaped;
-        is_escaped = c == '\\' && !is_escaped;
-        ends
-    });
-    end.map_or("", |end| &inside[end + 1..])
 }
 
 fn clip(error: &dyn std::fmt::Display) -> String {
@@ -144,10 +111,11 @@ mod tests {
             "required": ["count"],
         });
         let schema = Schema::new(schema).expect("a schema");
-        assert_eq!(schema.read("{\"count\": 3}"), Ok(json!({"count": 3})));
+        let value = |text: &str| schema.read(text).expect("it fits").value();
+        assert_eq!(value("{\"count\": 3}"), Some(json!({"count": 3})));
         assert_eq!(
-            schema.read("```json\n{\"count\": 3, \"name\": \"x\"}\n```"),
-            Ok(json!({"count": 3, "name": "x"}))
+            value("```json\n{\"count\": 3, \"name\": \"x\"}\n```"),
+            Some(json!({"count": 3, "name": "x"}))
         );
         let reason = |text: &str| schema.read(text).expect_err("no fit");
         assert!(reason("{}").contains("count"));
@@ -157,28 +125,22 @@ mod tests {
     }
 
     #[test]
-    fn integers_that_would_be_rounded_are_seen() {
-        for exact in [
-            "18446744073709551615",
-            "[-9223372036854775808, 1e30, 0.5]",
-            "{\"a\\\"1\": \"100000000000000000000\"}",
-            "null",
-        ] {
-            assert!(!is_rounded(exact), "{exact}");
-        }
-        for rounded in [
-            "18446744073709551616",
-            "[1, -9223372036854775809]",
-            "{\"a\\\\\": 100000000000000000000}",
-        ] {
-            assert!(is_rounded(rounded), "{rounded}");
-        }
-        let schema = Schema::new(json!({"type": "integer"})).expect("a schema");
+    fn large_integers_stay_exact() {
+        let schema = Schema::new(json!({"type": "integer", "minimum": 0})).expect("a schema");
+        let large = "100000000000000000000000000000001";
+        assert_eq!(schema.read(large).expect("it fits").json(), large);
         assert!(
             schema
-                .read("100000000000000000000")
-                .expect_err("rounded")
-                .contains("as a string")
+                .read(&format!("-{large}"))
+                .expect_err("negative")
+                .contains("minimum")
+        );
+        let endless = "1".repeat(400);
+        assert!(
+            schema
+                .read(&endless)
+                .expect_err("no float")
+                .contains("out of range")
         );
     }
 
@@ -194,7 +156,7 @@ mod tests {
     fn a_pattern_cannot_take_for_ever() {
         let schema = json!({"type": "string", "pattern": "^(a+)+$"});
         let schema = Schema::new(schema).expect("a schema");
-        let text = Value::from("a".repeat(50_000) + "!");
+        let text = Exact::from(("a".repeat(50_000) + "!").as_str());
         assert!(schema.check(&text).is_err());
     }
 }

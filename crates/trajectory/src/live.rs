@@ -19,8 +19,9 @@ struct Seen {
     depth: u32,
     step: u32,
     command: String,
-    /// Queries of the running call: answered, failed, asked for.
+    /// Queries of the running call: answered, of these not whole, failed, asked for.
     replied: u32,
+    cut: u32,
     failed: u32,
     call: Option<(String, u32)>,
 }
@@ -110,6 +111,9 @@ impl Live {
             }
             Event::QueryReplied { reply, .. } => {
                 seen.replied = seen.replied.saturating_add(1);
+                seen.cut = seen
+                    .cut
+                    .saturating_add(u32::from(words::finish(reply).is_some()));
                 self.count(reply);
                 None
             }
@@ -118,7 +122,7 @@ impl Live {
                 None
             }
             Event::ModelFailed { step, error, .. } => {
-                let line = format!("{step:>2}  failed: {}", excerpt(without_hint(error), 200));
+                let line = format!("{step:>2}  failed: {}", excerpt(error, 200));
                 Some(self.paint("31", &line))
             }
             Event::Corrected { step, reason } => {
@@ -157,18 +161,21 @@ impl Live {
             }
             Event::CallStarted { name, items, .. } => {
                 seen.call = Some((name.clone(), *items));
-                (seen.replied, seen.failed) = (0, 0);
+                (seen.replied, seen.cut, seen.failed) = (0, 0, 0);
                 None
             }
             Event::CallEnded {
                 error, total_ms, ..
             } => {
                 let (name, items) = seen.call.take()?;
-                let failed = seen.failed;
+                let (cut, failed) = (seen.cut, seen.failed);
                 if items == 0 && error.is_none() {
                     return None;
                 }
                 let mut line = format!("    {} ×{items} · {}", excerpt(&name, 40), time(*total_ms));
+                if cut > 0 {
+                    line.push_str(&self.paint("33", &format!(" · {cut} not whole")));
+                }
                 if failed > 0 {
                     line.push_str(&self.paint("31", &format!(" · {failed} failed")));
                 }
@@ -216,17 +223,11 @@ impl Live {
             Outcome::Answered {
                 partial: Some(why), ..
             } => self.paint("33", &format!("partial answer: {}", excerpt(why, 120))),
-            Outcome::Failed { error } => self.paint(
-                "31",
-                &format!("failed: {}", excerpt(without_hint(error), 200)),
-            ),
+            Outcome::Failed { error } => {
+                self.paint("31", &format!("failed: {}", excerpt(error, 200)))
+            }
         }
     }
-}
-
-/// An error without what to do, which is said once, at the end.
-fn without_hint(error: &str) -> &str {
-    error.split(". hint: ").next().unwrap_or_default()
 }
 
 /// Whether a line of code says what it is about.

@@ -15,13 +15,24 @@ pub enum ReplayError {
     #[error(transparent)]
     Read(#[from] ReadError),
     /// It was recorded without the replies.
-    #[error("{path:?}, record {number}: its texts are missing. hint: record it with --trace")]
+    #[error("{path:?}, record {number}: its texts are missing")]
     NoTexts {
         /// Which file.
         path: PathBuf,
         /// Which of its records, from 1.
         number: usize,
     },
+}
+
+impl ReplayError {
+    /// What the caller can do.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Read(error) => error.hint(),
+            Self::NoTexts { .. } => "record it with --trace".to_owned(),
+        }
+    }
 }
 
 /// Whether a file is a trajectory, going by how it begins.

@@ -27,15 +27,18 @@ pub struct TrajectoryFile {
 
 /// A trajectory that cannot be written. The run is stopped: what code did has to be shown.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "the trajectory {path:?} cannot be written: {cause}. hint: free some space, or name another file"
-)]
+#[error("the trajectory {path:?} cannot be written: {cause}")]
 pub struct WriteError {
     /// Which file, or the folder of all of them.
     pub path: PathBuf,
     /// What the system said. Shared, because every later check tells it again.
     #[source]
     pub cause: Arc<io::Error>,
+}
+
+impl WriteError {
+    /// What the caller can do.
+    pub const HINT: &str = "free some space, or name another file";
 }
 
 /// The trajectory of one run. Every record is one write of one line, so a process that is killed

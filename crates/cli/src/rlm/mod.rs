@@ -254,11 +254,7 @@ fn is_about_a_key(cause: &(dyn std::error::Error + 'static)) -> bool {
 
 /// An error of the runtime as the command tells it.
 pub fn failure_of(error: RlmError, names_model: bool) -> Failure {
-    let text = error.to_string();
-    let (what, hint) = match text.split_once(". hint: ") {
-        Some((what, hint)) => (what.to_owned(), Some(hint.to_owned())),
-        None => (text, None),
-    };
+    let hint = error.hint();
     let (code, kind) = match &error {
         RlmError::Config(_) | RlmError::Context(_) => (crate::failure::USAGE, "usage"),
         RlmError::TimeBudgetExceeded { .. } => (crate::failure::TIME_LIMIT, "time_budget"),
@@ -283,5 +279,5 @@ pub fn failure_of(error: RlmError, names_model: bool) -> Failure {
         ),
         _ => hint,
     };
-    Failure::with_code(what, hint, code).of_kind(kind.to_owned())
+    Failure::with_code(error, hint, code).of_kind(kind.to_owned())
 }

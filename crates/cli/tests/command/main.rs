@@ -13,6 +13,7 @@ mod linux;
 mod mcp;
 mod programs;
 mod rlm;
+mod rlm_live;
 mod sessions;
 mod store;
 mod usage;
@@ -24,7 +25,7 @@ fn main() {
     let no_kvm = ukernel_vmm::open_kvm().err().map(|error| error.to_string());
     let no_mounts = no_kvm.clone().or_else(host::lack);
     let no_linux = no_kvm.clone().or_else(linux::lack);
-    let groups: [(&str, Option<String>, &[ground::Behaviour]); 14] = [
+    let groups: [(&str, Option<String>, &[ground::Behaviour]); 15] = [
         ("usage", None, usage::BEHAVIOURS),
         (
             "usage",
@@ -38,6 +39,7 @@ fn main() {
         ("files", no_kvm.clone(), files::BEHAVIOURS),
         ("rlm", None, rlm::WITHOUT_VMS),
         ("rlm", no_kvm.clone(), rlm::BEHAVIOURS),
+        ("rlm", no_kvm.clone(), rlm_live::BEHAVIOURS),
         ("mcp", None, mcp::WITHOUT_VMS),
         ("mcp", no_kvm.clone(), mcp::BEHAVIOURS),
         ("store", no_kvm.clone(), store::BEHAVIOURS),

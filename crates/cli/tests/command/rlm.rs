@@ -62,11 +62,11 @@ impl Talk {
         Self(folder)
     }
 
-    fn path(&self, name: &str) -> String {
+    pub fn path(&self, name: &str) -> String {
         self.0.path().join(name).to_string_lossy().into_owned()
     }
 
-    fn model(&self) -> String {
+    pub fn model(&self) -> String {
         format!("replay:{}", self.path("talk.jsonl"))
     }
 
@@ -125,6 +125,10 @@ fn json() {
     assert_eq!(document["partial"], Value::Null);
     assert!(document["spent"]["prompt_tokens"].as_u64() > Some(0));
     assert_eq!(ran.stderr, "", "quiet");
+    let talk = Talk::new(&["```python\nFINAL({'n': 10 ** 40 + 1})\n```"]);
+    let ran = talk.ask(&["--json", "--quiet"]).expect(0);
+    let exact = format!("\"value\":{{\"n\": 1{}1}}", "0".repeat(39));
+    assert!(ran.text().contains(&exact), "{}", ran.text());
     let talk = Talk::new(&["```python\n1 / 0\n```"]);
     let ran = talk.ask(&["--json", "--quiet"]).expect(1);
     let document: Value = serde_json::from_str(&ran.text()).expect("one document");

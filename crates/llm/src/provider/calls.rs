@@ -12,18 +12,24 @@ pub(super) struct Calls(Vec<ToolCall>);
 
 impl Calls {
     /// Takes in a piece of a call. Some providers send a name and then arguments without one, others
-    /// everything from the beginning again under the same id, others whole calls.
+    /// everything from the beginning again under the same id, others the name with each piece, others whole calls.
     pub(super) fn add(&mut self, piece: ToolCall) {
-        match self.0.last_mut() {
-            Some(last) if piece.fn_name.is_empty() => {
-                if let (Value::String(all), Value::String(more)) =
-                    (&mut last.fn_arguments, &piece.fn_arguments)
-                {
-                    all.push_str(more);
-                }
+        let Some(last) = self.0.last_mut() else {
+            self.0.push(piece);
+            return;
+        };
+        if !piece.fn_name.is_empty() && piece.call_id != last.call_id {
+            self.0.push(piece);
+            return;
+        }
+        let is_named = !piece.fn_name.is_empty();
+        match (&mut last.fn_arguments, piece.fn_arguments) {
+            (Value::String(all), Value::String(more))
+                if !(is_named && more.starts_with(all.as_str())) =>
+            {
+                all.push_str(&more);
             }
-            Some(last) if last.call_id == piece.call_id => *last = piece,
-            _ => self.0.push(piece),
+            (all, more) => *all = more,
         }
     }
 

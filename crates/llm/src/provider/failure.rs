@@ -6,6 +6,7 @@ use genai::webc::StreamTimeout;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 use std::error::Error;
+use std::io;
 use std::time::{Duration, SystemTime};
 
 /// Longest message of a failure, in characters.
@@ -22,6 +23,8 @@ pub(super) struct Fault {
     pub is_final: bool,
     /// Whether the provider may have worked, and may charge for it.
     pub may_cost: bool,
+    /// Whether the connection was closed while an answer was waited for.
+    pub is_unanswered: bool,
 }
 
 impl Fault {
@@ -39,6 +42,7 @@ impl Fault {
             retry_after: None,
             is_final: false,
             may_cost: kind != FailureKind::Connect,
+            is_unanswered: false,
         }
     }
 
@@ -95,6 +99,7 @@ impl Fault {
             retry_after: retry_after(headers, SystemTime::now()),
             is_final: should_retry.is_some_and(|value| value.as_bytes() == b"false"),
             may_cost: false,
+            is_unanswered: false,
         }
     }
 
@@ -119,6 +124,7 @@ impl Fault {
         Self {
             // Who does not take up a connection in time would only be waited for again.
             is_final: http.is_timeout(),
+            is_unanswered: http.is_request() && is_closed(error),
             ..Self::said(kind, deepest(error))
         }
     }
@@ -155,6 +161,22 @@ impl Fault {
             cost,
         }
     }
+}
+
+/// Whether the other side closed the connection.
+fn is_closed(error: &(dyn Error + 'static)) -> bool {
+    let causes = std::iter::successors(Some(error), |error| (*error).source());
+    causes.into_iter().any(|cause| {
+        let http = cause.downcast_ref::<hyper::Error>();
+        let system = cause.downcast_ref::<io::Error>();
+        http.is_some_and(hyper::Error::is_incomplete_message)
+            || system.is_some_and(|error| {
+                matches!(
+                    error.kind(),
+                    io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+                )
+            })
+    })
 }
 
 /// The innermost cause, which is what the system said: "connection refused".

@@ -8,6 +8,8 @@
 //!                v                                       Server by 500, 502, 504; only if no part of a reply came
 //!             failure
 //! ```
+//! A connection that was kept from an earlier call may be closed by the server just when it is used again. Then a
+//! request is sent once more, on another.
 
 mod attempt;
 mod calls;
@@ -28,6 +30,7 @@ use async_trait::async_trait;
 use attempt::{Attempt, Received};
 use failure::Fault;
 use frames::Seen;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -39,6 +42,8 @@ pub struct ProviderClient {
     redactor: Redactor,
     library: genai::Client,
     totals: Mutex<UsageTotals>,
+    /// Whether a reply has come, so that a connection may have been kept.
+    has_replied: AtomicBool,
 }
 
 /// What led to the end of a call, for its totals and its failure.
@@ -62,6 +67,7 @@ impl ProviderClient {
             library: http::library(&config)?,
             config,
             totals: Mutex::default(),
+            has_replied: AtomicBool::new(false),
         })
     }
 
@@ -91,6 +97,7 @@ impl ProviderClient {
             started: Instant::now(),
         };
         let mut waited = Duration::ZERO;
+        let mut may_be_kept = self.has_replied.load(Ordering::Relaxed);
         loop {
             let mut received = Received::default();
             let outcome = tokio::select! {
@@ -103,6 +110,10 @@ impl ProviderClient {
                 Err(fault) => fault,
             };
             let policy = &self.config.retry;
+            if fault.is_unanswered && may_be_kept && course.attempts < policy.max_attempts {
+                may_be_kept = false;
+                continue;
+            }
             let wait = policy.wait(course.attempts, waited, fault.retry_after, retry::chance());
             let is_worth_it = fault.is_worth_another(provider, received.has_begun());
             let Some(wait) = wait.filter(|_| is_worth_it) else {
@@ -127,6 +138,7 @@ impl ProviderClient {
         received: Received,
         course: &Course<'_>,
     ) -> Result<Reply> {
+        self.has_replied.store(true, Ordering::Relaxed);
         let seen = received.frames.seen();
         let finish = received.finish(&seen);
         let text = match received.text.is_empty() {

@@ -45,10 +45,8 @@ async fn a_refused_connection_is_tried_again_and_then_told() {
         assert_eq!(failure.attempts, quick_config().retry.max_attempts);
         assert_eq!(failure.usage, None, "nothing was sent");
         let shown = failure.to_string();
-        assert!(
-            shown.contains("refused") && shown.contains("hint:"),
-            "{shown}"
-        );
+        assert!(shown.contains("refused"), "{shown}");
+        assert!(failure.kind.hint().is_some(), "{shown}");
     }
 }
 
@@ -243,6 +241,42 @@ async fn half_a_stream_is_not_taken_for_a_reply_and_not_asked_again() {
     }
 }
 
+/// Servers close connections that were idle for some seconds, also while a client sends on one.
+#[tokio::test]
+async fn a_kept_connection_that_is_closed_is_replaced_once() {
+    for wire in ALL {
+        let body = wire.reply(&["well"]).split_off(wire.head().len());
+        let kept = format!("content-length: {}", body.len());
+        let head = wire.head().replace("connection: close", &kept);
+        let first = vec![Act::Send((head + &body).into_bytes()), Act::Hear];
+        let silent = Vec::new();
+        let again = vec![Act::Send(wire.reply(&["again"]).into_bytes())];
+        for (second, attempts) in [(again, 2), (silent, 2)] {
+            let server = Server::start(vec![first.clone(), second.clone()]).await;
+            let client = wire.client(&server);
+            let request = hello(&wire.model());
+            let reply = client.complete(&request, &CancellationToken::new()).await;
+            assert_eq!(reply.expect("a reply").text, "well", "{wire:?}");
+            match client.complete(&request, &CancellationToken::new()).await {
+                Ok(reply) => assert_eq!((reply.text.as_str(), reply.attempts), ("again", attempts)),
+                Err(error) => {
+                    let failure = error.failure().expect("a failed call");
+                    assert!(second.is_empty(), "{wire:?}: {failure}");
+                    assert_eq!(failure.kind, FailureKind::BrokenOff, "{wire:?}: {failure}");
+                    assert_eq!(failure.attempts, attempts, "{wire:?}: {failure}");
+                }
+            }
+            assert_eq!(server.requests().len(), 1 + attempts as usize, "{wire:?}");
+        }
+        let server = Server::start(vec![Vec::new()]).await;
+        let failure = failure_of(&wire.client(&server), &wire.model()).await;
+        assert_eq!(
+            (failure.kind, failure.attempts),
+            (FailureKind::BrokenOff, 1)
+        );
+    }
+}
+
 #[tokio::test]
 async fn no_beginning_of_an_answer_is_taken_for_a_reply_of_less() {
     for wire in ALL {
@@ -253,8 +287,9 @@ async fn no_beginning_of_an_answer_is_taken_for_a_reply_of_less() {
             .map(|cut| whole.as_bytes()[..cut].to_vec())
             .collect();
         let server = Server::start(in_turn(answers)).await;
-        let client = wire.client(&server);
         for cut in cuts {
+            // No connection is kept from an earlier reply.
+            let client = wire.client(&server);
             let request = hello(&wire.model());
             match client.complete(&request, &CancellationToken::new()).await {
                 Ok(reply) => assert_eq!(reply.text, "one two", "{wire:?} cut at {cut}"),

@@ -72,7 +72,8 @@ async fn a_reply_of_ten_megabytes_is_refused() {
         let server = Server::sending(bytes).await;
         let failure = failure_under(wire.config(&server), wire).await;
         assert_eq!(failure.kind, FailureKind::TooLong, "{wire:?}: {failure}");
-        assert!(failure.to_string().contains("max_reply_bytes"), "{failure}");
+        let hint = failure.kind.hint().expect("a hint");
+        assert!(hint.contains("max_reply_bytes"), "{hint}");
         assert!(failure.usage.expect("it was charged").completion_tokens > 250_000);
     }
 }

@@ -280,41 +280,85 @@ fn a_model_is_known_without_asking_it() {
     assert!(
         keyless
             .expect_err("no key")
-            .to_string()
-            .contains("OPENAI_API_KEY")
+            .hint()
+            .is_some_and(|hint| hint.contains("OPENAI_API_KEY"))
     );
 }
 
-/// Servers take tool calls out of a reply even when no tools were offered.
+/// Servers take tool calls out of a reply even when no tools were offered. Each does it in its own way.
 #[tokio::test]
 async fn tool_calls_beside_the_text_are_part_of_it() {
-    let frame = |delta: serde_json::Value| {
-        let choice = json!({"index": 0, "delta": delta, "finish_reason": null});
-        let frame = json!({"id": "1", "model": "tiny-2", "choices": [choice]});
-        format!("data: {frame}\n\n")
+    let code = "print('</tool_call>')";
+    let arguments = json!({ "code": code }).to_string();
+    let (first, rest) = arguments.split_at(10);
+    let open_ai = |calls: Vec<serde_json::Value>| {
+        let frame = |call: &serde_json::Value| {
+            let delta = json!({"role": "assistant", "content": "", "tool_calls": [call]});
+            let choice = json!({"index": 0, "delta": delta, "finish_reason": null});
+            Wire::OpenAi.frame(&json!({"model": "tiny-2", "choices": [choice]}))
+        };
+        calls.iter().map(frame).collect::<String>() + &Wire::OpenAi.end("tool_calls", true)
     };
-    let call = |function: serde_json::Value| {
-        frame(json!({"tool_calls": [{"index": 0, "id": "c1", "function": function}]}))
+    let part = |function: serde_json::Value| json!({"index": 0, "id": "c1", "type": "function", "function": function});
+    let without_name = |text: &str| json!({"index": 0, "function": {"arguments": text}});
+    // OpenAI, llama.cpp, vLLM: a name, then pieces.
+    let in_pieces = open_ai(vec![
+        part(json!({"name": "python", "arguments": ""})),
+        without_name(first),
+        without_name(rest),
+    ]);
+    let with_names = open_ai(vec![
+        part(json!({"name": "python", "arguments": first})),
+        part(json!({"name": "python", "arguments": rest})),
+    ]);
+    // Ollama's `/v1`: whole calls, each with an index and an id of its own.
+    let whole = open_ai(vec![
+        part(json!({"name": "python", "arguments": arguments})),
+        json!({"index": 1, "id": "c2", "function": {"name": "final_answer", "arguments": "{\"answer\": 1}"}}),
+    ]);
+    let function = json!({"name": "python", "arguments": {"code": code}});
+    let calls = json!([{ "function": function }, {"function": {"name": "final_answer", "arguments": {"answer": 1}}}]);
+    let message = json!({"role": "assistant", "content": "", "tool_calls": calls});
+    let ollama = Wire::Ollama.frame(&json!({"model": "tiny-2", "done": false, "message": message}))
+        + &Wire::Ollama.end("stop", true);
+    let block = json!({"type": "tool_use", "id": "c1", "name": "python", "input": {}});
+    let ant = Wire::Anthropic;
+    let delta = |text: &str| {
+        let delta = json!({"type": "input_json_delta", "partial_json": text});
+        ant.frame(&json!({"type": "content_block_delta", "index": 1, "delta": delta}))
     };
-    let rest = |arguments: &str| {
-        frame(json!({"tool_calls": [{"index": 0, "function": {"arguments": arguments}}]}))
-    };
-    let wire = Wire::OpenAi;
-    let stream = wire.head()
-        + &wire.begin()
-        + &wire.piece("Let me look.")
-        + &call(json!({"name": "python", "arguments": "{\"code\": "}))
-        + &rest("\"print('</tool_call>')\"}")
-        + &wire.end(wire.stop(), true);
-    let server = Server::sending(stream).await;
-    let client = wire.client(&server);
-    let reply = client.complete(&hello(&wire.model()), &never()).await;
-    let text = reply.expect("a reply").text;
-    let call = text
-        .strip_prefix("Let me look.\n<tool_call>")
-        .expect("a call");
-    let call = call.strip_suffix("</tool_call>\n").expect("its end");
-    let call: serde_json::Value = serde_json::from_str(call).expect("JSON");
-    let arguments = "{\"code\": \"print('</tool_call>')\"}";
-    assert_eq!(call, json!({"name": "python", "arguments": arguments}));
+    let anthropic = ant.piece("Let me look.")
+        + &ant.frame(&json!({"type": "content_block_stop", "index": 0}))
+        + &ant.frame(&json!({"type": "content_block_start", "index": 1, "content_block": block}))
+        + &delta(first)
+        + &delta(rest)
+        + &ant.end("tool_use", true);
+    let call = json!({"functionCall": {"name": "python", "args": {"code": code}}});
+    let content = json!({"role": "model", "parts": [call]});
+    let gemini = Wire::Gemini
+        .frame(&json!({"modelVersion": "tiny-2", "candidates": [{ "content": content }]}))
+        + &Wire::Gemini.end("STOP", true);
+    for (how, wire, stream, count) in [
+        ("in pieces", Wire::OpenAi, in_pieces, 1),
+        ("with names", Wire::OpenAi, with_names, 1),
+        ("whole", Wire::OpenAi, whole, 2),
+        ("Ollama", Wire::Ollama, ollama, 2),
+        ("Anthropic", Wire::Anthropic, anthropic, 1),
+        ("Gemini", Wire::Gemini, gemini, 1),
+    ] {
+        let server = Server::sending(wire.head() + &wire.begin() + &stream).await;
+        let client = wire.client(&server);
+        let reply = client.complete(&hello(&wire.model()), &never()).await;
+        let text = reply.unwrap_or_else(|error| panic!("{how}: {error}")).text;
+        let calls: Vec<_> = text.split("\n<tool_call>").skip(1).collect();
+        assert_eq!(calls.len(), count, "{how}: {text}");
+        let call = calls[0].strip_suffix("</tool_call>\n").expect("its end");
+        let call: serde_json::Value = serde_json::from_str(call).expect("JSON");
+        assert_eq!(call["name"], "python", "{how}: {text}");
+        let said = match &call["arguments"] {
+            serde_json::Value::String(said) => serde_json::from_str(said).expect("JSON"),
+            said => said.clone(),
+        };
+        assert_eq!(said["code"], code, "{how}: {text}");
+    }
 }

@@ -57,10 +57,9 @@ fn an_unknown_address_is_not_found(talk: &Talk) {
         (FailureKind::NotFound, Some(404))
     );
     assert_eq!(failure.message, "File Not Found");
-    assert!(
-        failure
-            .to_string()
-            .contains("check the model's name, and the base URL")
+    assert_eq!(
+        failure.kind.hint(),
+        Some("check the model's name, and the base URL")
     );
 }
 

@@ -42,7 +42,11 @@ impl Shared {
     fn process(&self) -> Result<VmProcess> {
         let is_ready = |process: &mut VmProcess| {
             process.wait_ready()?;
-            Ok(())
+            // One may have said so and died since.
+            match process.wait_ending(Duration::ZERO)? {
+                None => Ok(()),
+                Some(_) => Err(MachineError::Closed),
+            }
         };
         self.spares.take(|| self.start(), is_ready)
     }

@@ -55,7 +55,8 @@ impl Desk {
             Ok(response) => {
                 let told = Answered {
                     answer: Some(response.answer),
-                    value: response.value,
+                    // What would be rounded is in the answer's text only.
+                    value: response.value.and_then(|value| value.value()),
                     partial: response.partial,
                     // Plain structures always become JSON.
                     spent: serde_json::to_value(response.spent).ok(),
@@ -85,10 +86,9 @@ impl Desk {
         let is_setup = matches!(error, RlmError::LlmProviderError { is_setup: true, .. });
         if is_setup && !self.shared.options.has_model {
             failure.message = format!(
-                "{}. hint: no model is configured: set UKERNEL_LLM_PROVIDER and UKERNEL_LLM_MODEL \
+                "{error}. hint: no model is configured: set UKERNEL_LLM_PROVIDER and UKERNEL_LLM_MODEL \
                  in the server's environment (such as ollama and qwen3 with a local Ollama), or \
-                 name a configuration file with `ukernel mcp --config`; docs/mcp.md shows both",
-                failure.message
+                 name a configuration file with `ukernel mcp --config`; docs/mcp.md shows both"
             );
         }
         failure

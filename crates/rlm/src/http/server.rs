@@ -114,10 +114,10 @@ pub(super) async fn start(
     options: ServeOptions,
 ) -> Result<BridgeServer> {
     if !options.allow_any_address && !address.ip().to_canonical().is_loopback() {
-        return Err(RlmError::config(format!(
-            "calls would be served at {address}, which other machines may reach. hint: serve at \
-             127.0.0.1, or set allow_any_address"
-        )));
+        let problem = format!("calls would be served at {address}, which other machines may reach");
+        return Err(RlmError::config(
+            Problem::from(problem).hinting("serve at 127.0.0.1, or set allow_any_address"),
+        ));
     }
     let failed = |error: std::io::Error| {
         let what = format!("calls cannot be served at {address}");

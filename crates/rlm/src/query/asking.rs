@@ -280,8 +280,13 @@ pub(super) fn out_of_time(node: &Node) -> RlmError {
 pub(super) fn over_budget(node: &Node, exceeded: Exceeded) -> RlmError {
     let spent = node.ledger.spent();
     match exceeded {
-        Exceeded::Tokens { limit, wanted, .. } => RlmError::TokenBudgetExceeded {
+        Exceeded::Tokens {
+            used,
+            limit,
+            wanted,
+        } => RlmError::TokenBudgetExceeded {
             used: spent.tokens(),
+            kept: used.saturating_sub(spent.tokens()),
             limit,
             wanted,
         },

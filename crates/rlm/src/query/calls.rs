@@ -3,10 +3,11 @@
 
 use super::bridge::{Gate, Refusal};
 use super::queries;
-use crate::schema::is_rounded;
+use crate::exact::Exact;
 use async_trait::async_trait;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
+use serde_json::value::RawValue;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio_util::sync::CancellationToken;
@@ -172,29 +173,35 @@ impl Answers for TakeShape {
 struct TakeAnswer;
 
 #[derive(Deserialize)]
-struct Final {
+struct Final<'a> {
     text: String,
-    value: Option<Value>,
+    #[serde(borrow)]
+    value: Option<&'a RawValue>,
 }
 
-impl Final {
-    /// An answer; without its value where that would be rounded. Its text is exact.
-    fn read(payload: &[u8]) -> Result<Self, Refusal> {
-        let mut answer: Self = read(payload)?;
-        if str::from_utf8(payload).is_ok_and(is_rounded) {
-            answer.value = None;
-        }
-        Ok(answer)
+impl Final<'_> {
+    /// Whether it is Python's `None`, which code has where it wanted something else, such as what `print` gives.
+    fn is_none(&self) -> bool {
+        self.value.is_none() && self.text == "null"
+    }
+
+    /// The value, if it is one that can be read.
+    fn value(&self) -> Option<Exact> {
+        Exact::read(self.value?.get()).ok()
     }
 }
 
 #[async_trait]
 impl Answers for TakeAnswer {
     async fn answer(&self, gate: &Gate, call: &HostCall) -> Result<Vec<u8>, Refusal> {
-        let answer = Final::read(&call.payload)?;
+        let answer: Final<'_> = read(&call.payload)?;
+        let value = answer.value();
         gate.noted(call, 0, |_| async {
             match gate.node() {
-                Some(node) => node.offer(answer.text, answer.value)?,
+                Some(node) if node.schema.is_none() && answer.is_none() => {
+                    return Err("None is no answer; if it is meant, give it as text".to_owned());
+                }
+                Some(node) => node.offer(answer.text, value)?,
                 // Without a question it is nobody's answer, and refused for the same reasons.
                 None => {
                     let most = gate.asker().run.config.max_answer_bytes;
@@ -213,9 +220,10 @@ struct KeepAnswer;
 #[async_trait]
 impl Answers for KeepAnswer {
     async fn answer(&self, gate: &Gate, call: &HostCall) -> Result<Vec<u8>, Refusal> {
-        let answer = Final::read(&call.payload)?;
+        let answer: Final<'_> = read(&call.payload)?;
         if let Some(node) = gate.node() {
-            let kept = node.keep(answer.text, answer.value);
+            let value = answer.value();
+            let kept = node.keep(answer.text, value);
             kept.map_err(Refusal::Denied)?;
         }
         Ok(b"{}".to_vec())

@@ -5,7 +5,6 @@ use super::validation::validate;
 use super::{Answer, Asker, Bridge, Node};
 use crate::error::Problem;
 use crate::{Result, RlmError};
-use serde_json::Value;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Instant;
@@ -337,11 +336,12 @@ fn clip(mut text: String, most: usize) -> String {
 async fn ask(node: &Arc<Node>, prompt: String) -> Told {
     let call = node.run.next_call();
     match flat(node, call, 0, prompt, None).await {
-        Ok(Value::String(reply)) => Told::well(format!(
-            "Reply:\n{}",
-            clip(reply, node.run.config.max_prompt_output_bytes)
-        )),
-        Ok(other) => Told::well(format!("Reply:\n{other}")),
+        Ok(reply) => {
+            let text = reply.value.text();
+            let text = clip(text, node.run.config.max_prompt_output_bytes);
+            let cut = reply.cut.map(|why| format!("\n[It was {why}.]"));
+            Told::well(format!("Reply:\n{text}{}", cut.unwrap_or_default()))
+        }
         Err(error) => Told::badly(format!("The query failed: {error}")),
     }
 }

@@ -27,7 +27,7 @@ pub(crate) use run::{Run, RunParts};
 pub(crate) use steps::{BEGIN, answer, outcome_of, spent};
 pub(crate) use validation::validate_directly;
 
-use serde_json::Value;
+use crate::exact::Exact;
 
 /// What a node came to.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,7 +35,7 @@ pub(crate) struct Answer {
     /// The answer.
     pub(crate) text: String,
     /// Its value, where it was given as one or a schema asks for one.
-    pub(crate) value: Option<Value>,
+    pub(crate) value: Option<Exact>,
     /// Why it is only the best there was, if it is.
     pub(crate) partial: Option<String>,
 }

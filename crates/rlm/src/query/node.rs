@@ -2,8 +2,8 @@
 
 use super::{Answer, Asker};
 use crate::context::Context;
+use crate::exact::Exact;
 use crate::schema::Schema;
-use serde_json::Value;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ukernel_kg::Attempts;
 use ukernel_trajectory::ContextShape;
@@ -34,7 +34,7 @@ struct State {
     /// Steps whose commands ran, and which command of the session each was.
     ran: Vec<(u32, u64)>,
     /// What the model keeps in `my_answer`.
-    kept: Option<(String, Option<Value>)>,
+    kept: Option<(String, Option<Exact>)>,
     /// The answer that the model was asked about once.
     doubted: Option<String>,
     /// What commands printed that has a `FINAL` in it.
@@ -145,7 +145,7 @@ impl Node {
     }
 
     /// Takes an answer, or says why not: for the model to read.
-    pub(crate) fn offer(&self, text: String, value: Option<Value>) -> Result<(), String> {
+    pub(crate) fn offer(&self, text: String, value: Option<Exact>) -> Result<(), String> {
         check_answer(&text, self.run.config.max_answer_bytes)?;
         let mut state = self.state();
         if state.is_long && state.step == 1 {
@@ -182,7 +182,7 @@ impl Node {
     }
 
     /// Keeps the best answer so far, or says why not: for the model to read.
-    pub(crate) fn keep(&self, text: String, value: Option<Value>) -> Result<(), String> {
+    pub(crate) fn keep(&self, text: String, value: Option<Exact>) -> Result<(), String> {
         check_answer(&text, self.run.config.max_answer_bytes)?;
         self.state().kept = Some((text, value));
         Ok(())
@@ -261,11 +261,11 @@ pub(super) fn check_answer(text: &str, most_bytes: usize) -> Result<(), String> 
 }
 
 /// The value of an answer: as it was given, or what its text stands for.
-fn fit(schema: &Schema, text: &str, value: Option<Value>) -> Result<Value, String> {
+fn fit(schema: &Schema, text: &str, value: Option<Exact>) -> Result<Exact, String> {
     match value.filter(|value| !value.is_string()) {
         Some(value) => schema.check(&value).map(|()| value),
         None => {
-            let plain = Value::from(text);
+            let plain = Exact::from(text);
             schema
                 .read(text)
                 .or_else(|reason| schema.check(&plain).map(|()| plain).map_err(|_| reason))

@@ -53,7 +53,8 @@ pub(super) fn system(
     }
     text.push_str(
         "- `my_answer`: set it to the best answer so far; it is used if time or tokens run out\n\
-         - `SHOW_VARS()`, and `FINAL(value)`, `FINAL_VAR(\"name\")`: give the final answer\n\n\
+         - `SHOW_VARS()`: the names, types and sizes of your variables\n\
+         - `FINAL(value)`, `FINAL_VAR(\"name\")`: give the final answer\n\n\
          Split what is long by code, filter it by code where you can, and use queries for what needs \
          reading. Keep results in variables and print little: long output is cut off.\n\
          When you know the answer, reply with FINAL(the answer) outside of any block, or \

@@ -6,15 +6,16 @@ use super::{Asker, Node, answer};
 use crate::RlmError;
 use crate::context::Context;
 use crate::error::Problem;
+use crate::exact::Exact;
 use crate::schema::Schema;
 use crate::session::new_token;
 use futures_util::{StreamExt, stream};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::sync::Arc;
 use ukernel_budget::Spent;
 use ukernel_budget::{Amount, Slice};
-use ukernel_llm::{Message, Request};
+use ukernel_llm::{FinishReason, Message, Reply as ModelReply, Request};
 use ukernel_sandbox::environment::CallResult;
 use ukernel_sandbox::session::Create;
 use ukernel_sandbox::{Environment, Environments};
@@ -44,18 +45,36 @@ pub(super) struct Query {
     context: Option<String>,
 }
 
+/// What a query came to.
+#[derive(Debug, Serialize)]
+pub(super) struct Reply {
+    pub(super) value: Exact,
+    /// What cut it off, if it is not whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cut: Option<&'static str>,
+}
+
 /// What became of one query.
-type Item = Result<Value, String>;
+type Item = Result<Reply, String>;
 
 fn answer_of(items: Vec<Item>) -> CallResult {
-    let items: Vec<Value> = items
-        .into_iter()
-        .map(|item| match item {
-            Ok(value) => json!({"value": value}),
-            Err(error) => json!({"error": error}),
-        })
-        .collect();
-    Ok(json!({"results": items}).to_string().into_bytes())
+    /// One of them, as the guest reads it.
+    #[derive(Serialize)]
+    #[serde(untagged)]
+    enum Told {
+        Reply(Reply),
+        Failed { error: String },
+    }
+    #[derive(Serialize)]
+    struct Answer {
+        results: Vec<Told>,
+    }
+    let told = |item| match item {
+        Ok(reply) => Told::Reply(reply),
+        Err(error) => Told::Failed { error },
+    };
+    let results = items.into_iter().map(told).collect();
+    serde_json::to_vec(&Answer { results }).map_err(|error| error.to_string())
 }
 
 fn compile(schema: Option<Value>) -> Result<Option<Schema>, String> {
@@ -113,25 +132,48 @@ pub(super) async fn flat(
     }
     let reply = query(asker, call, item, &request).await?;
     let Some(schema) = schema else {
-        return Ok(Value::from(reply));
+        return Ok(Reply {
+            value: Exact::from(reply.text.as_str()),
+            cut: cut_by(reply.finish),
+        });
     };
-    match schema.read(&reply) {
-        Ok(value) => Ok(value),
-        Err(reason) => {
-            request.messages.push(Message::assistant(reply));
-            request.messages.push(Message::user(format!(
-                "That does not fit the schema: {reason}. Reply with JSON that does, and nothing else."
-            )));
-            let reply = query(asker, call, item, &request).await?;
-            schema
-                .read(&reply)
-                .map_err(|reason| format!("the reply does not fit the schema: {reason}"))
-        }
+    let reason = match fitting(schema, &reply) {
+        Ok(reply) => return Ok(reply),
+        Err(reason) => reason,
+    };
+    request.messages.push(Message::assistant(reply.text));
+    request.messages.push(Message::user(format!(
+        "That does not fit the schema: {reason}. Reply with JSON that does, and nothing else."
+    )));
+    let reply = query(asker, call, item, &request).await?;
+    fitting(schema, &reply).map_err(|reason| format!("the reply does not fit the schema: {reason}"))
+}
+
+/// What cut off a reply that ended like this.
+pub(super) fn cut_by(finish: FinishReason) -> Option<&'static str> {
+    match finish {
+        FinishReason::Length => Some("cut off at its limit of tokens"),
+        FinishReason::Filtered => Some("refused or filtered by the provider"),
+        FinishReason::Stop | FinishReason::Other => None,
     }
 }
 
+/// The value of a reply. One that was cut off may look like another value than it would have been.
+fn fitting(schema: &Schema, reply: &ModelReply) -> Item {
+    if let Some(why) = cut_by(reply.finish) {
+        return Err(format!("it was {why}"));
+    }
+    let value = schema.read(&reply.text)?;
+    Ok(Reply { value, cut: None })
+}
+
 /// Asks once, and writes it down.
-async fn query(asker: &Asker, call: u32, item: u32, request: &Request) -> Result<String, String> {
+async fn query(
+    asker: &Asker,
+    call: u32,
+    item: u32,
+    request: &Request,
+) -> Result<ModelReply, String> {
     let mut open = OpenQuery {
         asker,
         call,
@@ -154,7 +196,7 @@ async fn query(asker: &Asker, call: u32, item: u32, request: &Request) -> Result
                     reply: recorded(request, &reply),
                 },
             );
-            Ok(reply.text)
+            Ok(reply)
         }
         Err(error) => Err(failed(asker, call, item, &error)),
     }
@@ -226,6 +268,7 @@ impl Recursive {
                 let answered = match slice {
                     Some(slice) => child(asker, (call, item), query, schema, slice)
                         .await
+                        .map(|value| Reply { value, cut: None })
                         .map_err(|error| error.to_string()),
                     None => Err(lack.to_owned()),
                 };
@@ -257,7 +300,7 @@ async fn child(
     query: Query,
     schema: Option<Schema>,
     slice: Slice,
-) -> Result<Value, RlmError> {
+) -> Result<Exact, RlmError> {
     let run = &parent.run;
     let create = Create {
         name: None,
@@ -301,11 +344,9 @@ async fn child(
     drop(slice);
     let answered = answered?;
     let value = answered.value.filter(|_| node.schema.is_some());
-    Ok(value.unwrap_or_else(|| {
-        Value::from(match answered.partial {
-            Some(why) => format!("[partial answer: {why}] {}", answered.text),
-            None => answered.text,
-        })
+    Ok(value.unwrap_or_else(|| match answered.partial {
+        Some(why) => Exact::from(format!("[partial answer: {why}] {}", answered.text).as_str()),
+        None => Exact::from(answered.text.as_str()),
     }))
 }
 

@@ -4,12 +4,14 @@ use super::asking::{NoReply, error_of, out_of_time, step};
 use super::best::{Limit, best_answer};
 use super::commands::{Followed, execute, follow};
 use super::conversation::Conversation;
+use super::queries::cut_by;
 use super::{Answer, Node, prompt};
+use crate::error::Problem;
 use crate::{Result, RlmError};
 use std::sync::Arc;
 use std::time::Instant;
 use ukernel_budget::Spent;
-use ukernel_llm::{FailureKind, FinishReason, Reply, Request};
+use ukernel_llm::{FailureKind, Reply, Request};
 use ukernel_reply::{Parsed, parse};
 use ukernel_sandbox::{Environment, SandboxError};
 use ukernel_trajectory::{ContextShape, Event, NodeStarted, Outcome};
@@ -56,9 +58,7 @@ fn best_of(node: &Node, error: RlmError) -> Result<Answer> {
     if !is_over {
         return Err(error);
     }
-    let why = error.to_string();
-    let why = why.split(". hint: ").next().unwrap_or_default();
-    node.kept_answer(why.to_owned()).ok_or(error)
+    node.kept_answer(error.to_string()).ok_or(error)
 }
 
 /// Writes down that a node has ended, also if nobody waited for it.
@@ -147,9 +147,9 @@ async fn go(node: &Arc<Node>, asked_by: Option<(u32, (u32, u32))>) -> Result<Ans
             }
         };
         talk.replied(&reply.text);
-        if reply.finish == FinishReason::Length {
+        if let Some(why) = cut_by(reply.finish) {
             errors += 1;
-            correct(node, &mut talk, was_cut(config.max_reply_tokens));
+            correct(node, &mut talk, was_cut(why));
             continue;
         }
         match parse(&reply.text) {
@@ -202,9 +202,10 @@ async fn load(node: &Arc<Node>) -> Result<ContextShape> {
     let loaded = loaded.map_err(|error| RlmError::of_sandbox(error, node.session.id()))?;
     if !loaded.is_success() {
         let last = loaded.output.stderr.lines().last().unwrap_or_default();
-        return Err(RlmError::context(format!(
-            "the context cannot be loaded: {last}. hint: name less, or raise memory_mib"
-        )));
+        let problem = Problem::from(format!("the context cannot be loaded: {last}"));
+        return Err(RlmError::context(
+            problem.hinting("name less, or raise memory_mib"),
+        ));
     }
     let context = node
         .take_shape()
@@ -279,11 +280,11 @@ fn correct(node: &Node, talk: &mut Conversation, reason: String) {
     );
 }
 
-/// What a model is told whose reply ended at its limit: nobody knows what the rest would have said.
-fn was_cut(most_tokens: u32) -> String {
+/// What a model is told whose reply is not whole: nobody knows what the rest would have said.
+fn was_cut(why: &str) -> String {
     format!(
-        "Your reply was cut off at its limit of {most_tokens} tokens, so nothing of it was run or taken. Write less: \
-         one short ```python block, or FINAL(the answer)."
+        "Your reply was {why}, so nothing of it was run or taken. Write less: one short ```python block, or \
+         FINAL(the answer)."
     )
 }
 

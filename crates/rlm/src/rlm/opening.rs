@@ -147,8 +147,9 @@ pub(super) fn over(
 
 fn default_home() -> Result<PathBuf> {
     let home = std::env::home_dir().filter(|home| home.is_absolute());
-    home.map(|home| home.join(".cache/ukernel"))
-        .ok_or_else(|| RlmError::config("there is no home folder. hint: set home"))
+    home.map(|home| home.join(".cache/ukernel")).ok_or_else(|| {
+        RlmError::config(Problem::from("there is no home folder").hinting("set home"))
+    })
 }
 
 fn thesaurus(config: &RlmConfig) -> Result<Option<Arc<Mutex<KnowledgeGraphValidator>>>> {
@@ -201,10 +202,9 @@ pub(super) fn check_prices(config: &RlmConfig, llm: &dyn GenericLlmClient) -> Re
         let is_played = matches!(info.origin, Origin::Replay { .. });
         let has_price = config.prices.contains_key(&model.to_string());
         if !(is_local || is_played || has_price) {
-            return Err(RlmError::config(format!(
-                "there is a budget of money, and no price for {model}. hint: set it in the \
-                 configuration: [prices.\"{model}\"]"
-            )));
+            let problem = format!("there is a budget of money, and no price for {model}");
+            let hint = format!("set it in the configuration: [prices.\"{model}\"]");
+            return Err(RlmError::config(Problem::from(problem).hinting(hint)));
         }
     }
     Ok(())

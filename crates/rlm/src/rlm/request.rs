@@ -1,6 +1,7 @@
 //! What is asked, and what comes back.
 
 use crate::context::Context;
+use crate::exact::Exact;
 use crate::{Result, SessionId};
 use serde_json::Value;
 use std::path::PathBuf;
@@ -77,7 +78,7 @@ pub struct RlmResponse {
     /// The answer.
     pub answer: String,
     /// Its value, where it was given as one or a schema asks for one.
-    pub value: Option<Value>,
+    pub value: Option<Exact>,
     /// Why it is only the best there was when a limit came near; absent if it is whole.
     pub partial: Option<String>,
     /// What it used.

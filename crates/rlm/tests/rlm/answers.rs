@@ -3,7 +3,7 @@
 use crate::behaviours;
 use crate::ground::{Said, Scripted, ask, ask_over, config, hasty, runtime};
 use std::sync::atomic::{AtomicBool, Ordering};
-use terraphim_rlm::{RlmConfig, RlmError};
+use terraphim_rlm::{Exact, Query, RlmConfig, RlmError};
 use ukernel_llm::FailureKind;
 
 behaviours![
@@ -16,7 +16,7 @@ behaviours![
     my_answer_is_the_answer_when_the_provider_fails,
     a_last_word_without_a_command_does_not_beat_my_answer,
     nan_is_an_answer_in_words,
-    a_large_integer_is_never_rounded,
+    none_is_an_answer_only_where_a_schema_has_it,
     as_many_children_run_as_fit,
     a_runtime_that_was_ended_is_not_kept,
     streams_that_were_replaced_are_restored,
@@ -75,7 +75,7 @@ async fn a_reply_that_was_cut_off_is_never_the_answer() {
     });
     let (answered, _) = ask(model.clone(), "x").await;
     assert_eq!(answered.expect("an answer").answer, "whole");
-    assert!(model.prompts()[1].contains("cut off at its limit of 4096 tokens"));
+    assert!(model.prompts()[1].contains("cut off at its limit of tokens"));
     let always = Scripted::new(|_| Said::Cut("FINAL(the first half of".to_owned()));
     let (answered, _) = ask(always, "x").await;
     let error = answered.expect_err("no answer");
@@ -173,12 +173,25 @@ async fn nan_is_an_answer_in_words() {
     );
 }
 
-async fn a_large_integer_is_never_rounded() {
-    let model = Scripted::steps(&["```python\nFINAL({'n': 10 ** 30})\n```"]);
-    let (answered, _) = ask(model, "x").await;
-    let answer = answered.expect("an answer");
-    let exact = format!("{{\"n\": 1{}}}", "0".repeat(30));
-    assert_eq!((answer.answer, answer.value), (exact, None));
+async fn none_is_an_answer_only_where_a_schema_has_it() {
+    let code = "```python\nFINAL(print('forty-two'))\n```";
+    let model = Scripted::new(move |ask| match ask.replies {
+        0 => code.into(),
+        _ => "FINAL(forty-two)".into(),
+    });
+    let rlm = runtime(config(), model.clone()).await;
+    let (answered, _) = ask_over(&rlm, "What?", "").await;
+    assert_eq!(answered.expect("an answer").answer, "forty-two");
+    let steps = model.steps_told();
+    assert!(steps[1].contains("None is no answer"), "{}", steps[1]);
+    let nullable = Query {
+        question: "What?".to_owned(),
+        schema: Some(serde_json::json!({"type": ["string", "null"]})),
+        ..Query::default()
+    };
+    let answer = rlm.ask(nullable).await.expect("an answer");
+    assert_eq!(answer.value.as_ref().map(Exact::json), Some("null"));
+    rlm.stop().await;
 }
 
 async fn as_many_children_run_as_fit() {
@@ -200,7 +213,10 @@ async fn as_many_children_run_as_fit() {
     let rlm = runtime(limited, model.clone()).await;
     let (answered, records) = ask_over(&rlm, "Root", "").await;
     let answer = answered.unwrap_or_else(|error| panic!("{error}: {:#?}", records.events()));
-    let items = answer.value.expect("a list");
+    let items = answer
+        .value
+        .and_then(|value| value.value())
+        .expect("a list");
     let items = items.as_array().expect("a list");
     let failed =
         |one: &&serde_json::Value| one.as_str().is_some_and(|one| one.contains("query failed"));
@@ -236,16 +252,35 @@ async fn a_runtime_that_was_ended_is_not_kept() {
 }
 
 async fn streams_that_were_replaced_are_restored() {
-    let model = Scripted::steps(&[
-        "```python\nimport io, sys\nsys.stdout = io.StringIO()\nprint('swallowed')\n1 / 0\n```",
-        "```python\nprint('heard')\n```",
-        "FINAL(ok)",
-    ]);
-    let (answered, _) = ask(model.clone(), "x").await;
-    assert_eq!(answered.expect("an answer").answer, "ok");
-    let prompts = model.prompts();
-    assert!(prompts[1].contains("sys.stdout had been overwritten and is restored"));
-    assert!(prompts[2].contains("Output:\nheard"), "{}", prompts[2]);
+    const RESTORED: &str = "sys.stdout had been overwritten and is restored";
+    for (code, told) in [
+        (
+            "import io, sys\nsys.stdout = io.StringIO()\nprint('swallowed')",
+            RESTORED,
+        ),
+        (
+            "import sys\nsys.stdout = None\nprint('swallowed')",
+            RESTORED,
+        ),
+        ("import sys\ndel sys.stdout", ""),
+        ("import sys\ndel sys.__stdout__, sys.__stderr__", ""),
+        ("import sys\nsys.stdout.close(), sys.stderr.close()", ""),
+    ] {
+        let model = Scripted::new(move |ask| match ask.replies {
+            0 => format!("```python\n{code}\n1 / 0\n```").into(),
+            1 => "```python\nprint('heard')\n```".into(),
+            _ => "FINAL(ok)".into(),
+        });
+        let (answered, _) = ask(model.clone(), "").await;
+        assert_eq!(answered.expect("an answer").answer, "ok");
+        let steps = model.steps_told();
+        assert!(
+            steps[1].contains(told) && steps[1].contains("ZeroDivisionError: division by zero"),
+            "{code}: {}",
+            steps[1]
+        );
+        assert_eq!(steps[2], "Output:\nheard\n\n", "{code}");
+    }
 }
 
 async fn what_is_lost_is_said_in_the_models_own_steps() {
@@ -304,6 +339,9 @@ async fn a_budget_that_lacks_names_what_was_needed() {
         .expect("a number")
         .parse()
         .expect("a number");
-    assert!(error.contains("0 of 100 used") && wanted > 4096, "{error}");
+    assert!(
+        error.contains("0 of 100 used, 25 kept for a last answer") && wanted > 4096,
+        "{error}"
+    );
     rlm.stop().await;
 }

@@ -9,7 +9,7 @@ use terraphim_rlm::trajectory::{Event, Record};
 use terraphim_rlm::{
     Context, Query, RlmConfig, RlmError, RlmResponse, SandboxConfig, Surroundings, TerraphimRlm,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use ukernel_image::Progress;
 use ukernel_llm::{
@@ -103,6 +103,8 @@ pub struct Scripted {
     pub asked: Mutex<Vec<Request>>,
     /// Calls that are waited for now.
     pub under_way: AtomicU64,
+    /// Replies in pieces end with a permit of this.
+    pub go_on: Semaphore,
 }
 
 /// What a scripted model is asked.
@@ -122,6 +124,8 @@ pub enum Said {
     After(Duration, String),
     /// A text that ends at the limit of tokens.
     Cut(String),
+    /// Its pieces at once, and its end when the test says so.
+    Pieces(Vec<&'static str>),
     Fails(FailureKind),
     Never,
 }
@@ -144,6 +148,7 @@ impl Scripted {
             play: Box::new(play),
             asked: Mutex::default(),
             under_way: AtomicU64::new(0),
+            go_on: Semaphore::new(0),
         })
     }
 
@@ -159,6 +164,16 @@ impl Scripted {
                 format!("echo: {}", ask.last).into()
             }
         })
+    }
+
+    /// The last message of each request for a step.
+    pub fn steps_told(&self) -> Vec<String> {
+        let asked = self.asked.lock().expect("a lock");
+        let steps = asked
+            .iter()
+            .filter(|request| request.messages[0].role == ukernel_llm::Role::System);
+        let last = |request: &Request| request.messages.last().map(|last| last.text.clone());
+        steps.filter_map(last).collect()
     }
 
     pub fn prompts(&self) -> Vec<String> {
@@ -185,7 +200,7 @@ impl GenericLlmClient for Scripted {
     async fn stream(
         &self,
         request: &Request,
-        _pieces: mpsc::Sender<String>,
+        pieces: mpsc::Sender<String>,
         cancel: &CancellationToken,
     ) -> Result<Reply, LlmError> {
         self.asked.lock().expect("a lock").push(request.clone());
@@ -222,6 +237,14 @@ impl GenericLlmClient for Scripted {
                     () = tokio::time::sleep(wait) => text,
                     () = cancel.cancelled() => return Err(failure(FailureKind::Cancelled).into()),
                 }
+            }
+            Said::Pieces(texts) => {
+                for piece in &texts {
+                    // A listener that is gone does not change the reply.
+                    let _ = pieces.send((*piece).to_owned()).await;
+                }
+                self.go_on.acquire().await.expect("open").forget();
+                texts.concat()
             }
             Said::Fails(kind) => return Err(failure(kind).into()),
             Said::Never => {

@@ -10,6 +10,7 @@ mod ground;
 mod http;
 mod http_doors;
 mod http_ends;
+mod replies;
 mod steps;
 mod tools;
 
@@ -37,6 +38,7 @@ fn main() {
         acceptance::BEHAVIOURS,
         steps::BEHAVIOURS,
         answers::BEHAVIOURS,
+        replies::BEHAVIOURS,
         tools::BEHAVIOURS,
         environments::BEHAVIOURS,
         faults::BEHAVIOURS,

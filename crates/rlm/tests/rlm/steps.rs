@@ -5,7 +5,7 @@ use crate::ground::{Scripted, ask, ask_over, config, runtime};
 use serde_json::json;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use terraphim_rlm::trajectory::Event;
-use terraphim_rlm::{Query, RlmConfig, RlmError};
+use terraphim_rlm::{Query, RlmConfig, RlmError, RlmResponse};
 use ukernel_llm::FailureKind;
 
 behaviours![
@@ -40,7 +40,7 @@ async fn an_answer_comes_out_of_code() {
     let answer = answered.unwrap_or_else(|error| panic!("{error}: {:#?}", records.events()));
     assert_eq!(answer.answer, "[\"echo: q0\", \"echo: q1\", \"echo: q2\"]");
     assert_eq!(
-        answer.value,
+        answer.value.and_then(|value| value.value()),
         Some(json!(["echo: q0", "echo: q1", "echo: q2"]))
     );
     assert_eq!((answer.partial, answer.spent.sub_calls), (None, 3));
@@ -84,7 +84,7 @@ async fn an_answer_written_before_its_code_ran_is_not_taken() {
 }
 
 async fn every_way_to_answer_works() {
-    let ways: [(&'static [&'static str], &str); 7] = [
+    let ways: [(&'static [&'static str], &str); 9] = [
         (&["```python\nFINAL(40 + 2)\n```"], "42"),
         (
             &["```python\nx = {'a': [1, 'ü']}\nFINAL_VAR('x')\n```"],
@@ -100,6 +100,19 @@ async fn every_way_to_answer_works() {
         (
             &["{\"name\": \"final_answer\", \"arguments\": {\"answer\": \"called\"}}"],
             "called",
+        ),
+        // As they are told of calls that a server has taken out of a reply.
+        (
+            &[r#"
+<tool_call>{"name":"python","arguments":"{\"code\": \"FINAL(6 * 7)\"}"}</tool_call>
+"#],
+            "42",
+        ),
+        (
+            &[
+                "\n<tool_call>{\"name\":\"final_answer\",\"arguments\":{\"answer\":1}}</tool_call>\n",
+            ],
+            "1",
         ),
     ];
     let rlm = runtime(config(), Scripted::steps(&[])).await;
@@ -289,10 +302,12 @@ async fn answers_follow_a_schema_or_are_asked_for_once_more() {
         (answered, model.prompts())
     };
     let (answered, prompts) = run(&["FINAL(many)", "FINAL({\"n\": 3})"]).await;
-    assert_eq!(answered.expect("an answer").value, Some(json!({"n": 3})));
+    let value =
+        |answered: Result<RlmResponse, RlmError>| answered.expect("an answer").value?.value();
+    assert_eq!(value(answered), Some(json!({"n": 3})));
     assert!(prompts[0].contains("\"required\"") && prompts[1].contains("does not fit"));
     let (answered, _) = run(&["```python\nFINAL({'n': 4})\n```"]).await;
-    assert_eq!(answered.expect("an answer").value, Some(json!({"n": 4})));
+    assert_eq!(value(answered), Some(json!({"n": 4})));
     let (answered, _) = run(&["FINAL(many)", "FINAL(very many)"]).await;
     assert!(matches!(answered, Err(RlmError::AnswerDoesNotFit { .. })));
     let sub = Scripted::new(|ask| match (ask.is_step, ask.replies) {

@@ -103,10 +103,18 @@ impl VmManager {
 
     /// A VM as a saved state is. Whether it is what was saved, [`Self::check`] says.
     pub(crate) fn restore(&self, folder: &Path) -> Result<Vm> {
-        let body = Body::open(folder)?;
-        let vm = Vm::greet(self.template.restore(body, self.limits)?)?;
+        // Whatever killed a session's VM may be killing the process that was to take its place.
+        let vm = self.restore_once(folder).or_else(|error| match error {
+            SandboxError::Machine(_) => self.restore_once(folder),
+            other => Err(other),
+        })?;
         self.pool.note_use();
         Ok(vm)
+    }
+
+    fn restore_once(&self, folder: &Path) -> Result<Vm> {
+        let body = Body::open(folder)?;
+        Ok(Vm::greet(self.template.restore(body, self.limits)?)?)
     }
 
     /// Takes a VM nobody needs any more.

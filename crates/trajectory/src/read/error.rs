@@ -8,7 +8,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The system refused.
-    #[error("cannot read {path:?}: {cause}. hint: name the .jsonl file that a run has written")]
+    #[error("cannot read {path:?}: {cause}")]
     Io {
         /// Which file.
         path: PathBuf,
@@ -17,13 +17,13 @@ pub enum ReadError {
         cause: io::Error,
     },
     /// A folder, a pipe, a device.
-    #[error("{path:?} is not a file. hint: name the .jsonl file that a run has written")]
+    #[error("{path:?} is not a file")]
     NotAFile {
         /// What was named.
         path: PathBuf,
     },
     /// Larger than anything that is shown.
-    #[error("{path:?} is too large: {what}. hint: a run that is not verbose writes far less")]
+    #[error("{path:?} is too large: {what}")]
     TooLarge {
         /// Which file.
         path: PathBuf,
@@ -31,13 +31,13 @@ pub enum ReadError {
         what: String,
     },
     /// No record at all.
-    #[error("{path:?} has no record. hint: the run ended before it wrote any")]
+    #[error("{path:?} has no record")]
     Empty {
         /// Which file.
         path: PathBuf,
     },
     /// Something else.
-    #[error("{path:?} is no trajectory: {what}. hint: name the .jsonl file that a run has written")]
+    #[error("{path:?} is no trajectory: {what}")]
     NotATrajectory {
         /// Which file.
         path: PathBuf,
@@ -46,7 +46,7 @@ pub enum ReadError {
     },
     /// A format of another release.
     #[error(
-        "{path:?} has version {version} of the format, and this release reads version {VERSION}. hint: show it with the release that wrote it: {written_by}"
+        "{path:?} has version {version} of the format, and this release reads version {VERSION}"
     )]
     OtherVersion {
         /// Which file.
@@ -57,9 +57,7 @@ pub enum ReadError {
         written_by: String,
     },
     /// An event that this release does not know.
-    #[error(
-        "{path:?}, line {line}: the event `{event}` is not known here. hint: show it with the release that wrote it: {written_by}"
-    )]
+    #[error("{path:?}, line {line}: the event `{event}` is not known here")]
     UnknownEvent {
         /// Which file.
         path: PathBuf,
@@ -71,9 +69,7 @@ pub enum ReadError {
         written_by: String,
     },
     /// A line that is no record.
-    #[error(
-        "{path:?}, line {line} is no record: {reason}. hint: the file was changed or damaged; without this line it may be readable"
-    )]
+    #[error("{path:?}, line {line} is no record: {reason}")]
     BadLine {
         /// Which file.
         path: PathBuf,
@@ -82,4 +78,24 @@ pub enum ReadError {
         /// What is wrong with it, made printable.
         reason: String,
     },
+}
+
+impl ReadError {
+    /// What the caller can do.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Io { .. } | Self::NotAFile { .. } | Self::NotATrajectory { .. } => {
+                "name the .jsonl file that a run has written".to_owned()
+            }
+            Self::TooLarge { .. } => "a run that is not verbose writes far less".to_owned(),
+            Self::Empty { .. } => "the run ended before it wrote any".to_owned(),
+            Self::OtherVersion { written_by, .. } | Self::UnknownEvent { written_by, .. } => {
+                format!("show it with the release that wrote it: {written_by}")
+            }
+            Self::BadLine { .. } => {
+                "the file was changed or damaged; without this line it may be readable".to_owned()
+            }
+        }
+    }
 }

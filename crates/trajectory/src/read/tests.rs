@@ -15,8 +15,8 @@ fn read_bytes(bytes: &[u8]) -> Result<Trajectory, ReadError> {
 
 /// The message for a file that is refused.
 fn refusal(bytes: &[u8]) -> String {
-    let message = read_bytes(bytes).expect_err("refused").to_string();
-    assert!(message.contains(". hint: "), "{message}");
+    let error = read_bytes(bytes).expect_err("refused");
+    let message = format!("{error}. {}", error.hint());
     assert!(!message.chars().any(char::is_control), "{message}");
     message
 }

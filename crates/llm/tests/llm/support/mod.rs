@@ -25,6 +25,8 @@ pub enum Act {
     Gate(Arc<Notify>),
     /// Waits until the client closes the connection.
     Hang,
+    /// Hears another request on the same connection.
+    Hear,
 }
 
 /// A request the server heard.
@@ -110,6 +112,10 @@ async fn serve(
         match act {
             Act::Send(bytes) => stream.write_all(&bytes).await?,
             Act::Gate(gate) => gate.notified().await,
+            Act::Hear => {
+                let request = read_request(&mut stream).await?;
+                heard.lock().expect("not poisoned").push(request);
+            }
             Act::Hang => {
                 let mut rest = [0; 64];
                 while !matches!(stream.read(&mut rest).await, Ok(0) | Err(_)) {}
