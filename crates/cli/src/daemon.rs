@@ -12,9 +12,8 @@ use std::process::Command;
 use std::time::Duration;
 use ukernel_daemon::protocol::Request;
 use ukernel_daemon::{Client, DaemonError, Input, Place, Server};
-use ukernel_image::Silent;
-use ukernel_sandbox::engine::{self as sandbox, StoredTemplate};
-use ukernel_sandbox::guests::OpenTemplate;
+use ukernel_image::ImageName;
+use ukernel_sandbox::engine::{self as sandbox, LinuxTemplates, StoredTemplate};
 use ukernel_sandbox::{SandboxConfig, SandboxError};
 
 /// How long a daemon that a command started stays without sessions and requests.
@@ -48,6 +47,11 @@ fn place() -> Result<Place, Failure> {
     Ok(Place::new(&home::state()?)?)
 }
 
+/// The daemon, if one serves.
+pub fn serving() -> Result<Option<Client>, Failure> {
+    Ok(Client::connect(&place()?))
+}
+
 fn connect() -> Result<Client, Failure> {
     let place = place()?;
     if let Some(client) = Client::connect(&place) {
@@ -63,11 +67,9 @@ fn connect() -> Result<Client, Failure> {
 }
 
 /// Has what the Linux guest needs there, where it is seen how that goes on: it takes minutes the first time.
-pub fn prepare_linux() -> Result<(), Failure> {
+pub fn prepare_linux(image: Option<&ImageName>) -> Result<(), Failure> {
     let config = crate::settings::sandbox(None, None)?;
-    let options = engine::options(config.backend_preference.clone())?;
-    let memory_mib = config.for_linux().machine_mib();
-    Ok(sandbox::prepare_linux(&options, memory_mib, &Steps::new())?)
+    Ok(linux_templates(&config)?.prepare(image, &Steps::new())?)
 }
 
 /// The template of the µkernel; why it has no backend here, on a host that may run Linux guests.
@@ -84,13 +86,13 @@ fn ukernel_template(
     }
 }
 
-/// How the daemon opens the template of Linux guests.
-fn linux_template(config: &SandboxConfig) -> Result<OpenTemplate, Failure> {
+/// The templates of Linux guests.
+pub fn linux_templates(config: &SandboxConfig) -> Result<LinuxTemplates, Failure> {
     let options = engine::options(config.backend_preference.clone())?;
-    let memory_mib = config.for_linux().machine_mib();
-    Ok(Box::new(move || {
-        sandbox::linux_template(&options, memory_mib, &Silent)
-    }))
+    Ok(LinuxTemplates::new(
+        options,
+        config.for_linux().machine_mib(),
+    ))
 }
 
 /// `ukernel serve`
@@ -111,7 +113,7 @@ pub fn serve(args: &Serve) -> Result<u8, Failure> {
     if let Err(reasons) = &ukernel {
         eprintln!("ukernel: sessions of the Linux guest only: {reasons}");
     }
-    let linux = linux_template(&config)?;
+    let linux = linux_templates(&config)?;
     let idle_exit = args.on_demand.then_some(IDLE_EXIT);
     server.run(ukernel, linux, config, idle_exit)?;
     Ok(0)
