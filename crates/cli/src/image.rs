@@ -9,7 +9,6 @@ use crate::run::print_json;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -75,35 +74,39 @@ fn make(templates: &LinuxTemplates, add: &ImageAdd) -> Result<u8, Failure> {
     say(add.output, &json!({ "name": add.name }), add.name.as_str())
 }
 
-/// Ends the programs of a build on a signal. Their builds fail then, and remove what they have half made.
+/// How long the programs of a build may clean up before they are told again to end.
+const CLEANING: Duration = Duration::from_secs(10);
+
+/// Ends the programs of a build on a signal, and what they have started: mmdebstrap waits for that before it cleans up. The
+/// build fails then, and removes what it has half made.
 fn end_children(cancel: &Cancel) {
     let mut ears = [PollFd::from_borrowed_fd(cancel.file(), PollFlags::IN)];
     let _ = poll(&mut ears, None);
-    let mut ended = HashSet::new();
     loop {
-        let tasks = std::fs::read_dir("/proc/self/task")
-            .into_iter()
-            .flatten()
-            .flatten();
-        let children =
-            tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
-        let children: Vec<i32> = children
-            .flat_map(|line| {
-                line.split_whitespace()
-                    .filter_map(|id| id.parse().ok())
-                    .collect::<Vec<_>>()
-            })
-            .collect();
-        for child in children {
-            // Once each: it may be cleaning up.
-            if ended.insert(child)
-                && let Some(child) = Pid::from_raw(child)
-            {
-                let _ = kill_process(child, Signal::TERM);
-            }
+        let mut all = children_of("self");
+        let mut at = 0;
+        while let Some(child) = all.get(at) {
+            all.extend(children_of(&child.to_string()));
+            at += 1;
         }
-        std::thread::sleep(Duration::from_millis(100));
+        for child in all.into_iter().filter_map(Pid::from_raw) {
+            let _ = kill_process(child, Signal::TERM);
+        }
+        std::thread::sleep(CLEANING);
     }
+}
+
+/// Processes a process has started, as proc(5) lists them.
+fn children_of(process: &str) -> Vec<i32> {
+    let tasks = std::fs::read_dir(format!("/proc/{process}/task"));
+    let lines = tasks.into_iter().flatten().flatten();
+    let lines = lines.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
+    lines
+        .flat_map(|line| {
+            let ids = line.split_whitespace().filter_map(|id| id.parse().ok());
+            ids.collect::<Vec<_>>()
+        })
+        .collect()
 }
 
 fn list(templates: &LinuxTemplates, output: Json) -> Result<u8, Failure> {

@@ -168,7 +168,7 @@ impl ImageError {
                 "`ukernel image list` shows them; `ukernel image add` makes one".to_owned()
             }
             Self::ImageTaken(_) => {
-                "choose another name, or `ukernel image remove` it first".to_owned()
+                "choose another name; `ukernel image remove` frees one of yours".to_owned()
             }
             Self::BadPackage { .. } => "write names, with or without a version: sl, cowsay==6.1".to_owned(),
             Self::BadLock { .. } => "`ukernel image lock` writes one".to_owned(),
