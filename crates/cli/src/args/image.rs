@@ -47,7 +47,7 @@ pub struct ImageAdd {
     /// What this Dockerfile asks for; COPY takes from its folder.
     #[arg(long, value_name = "FILE")]
     pub dockerfile: Option<PathBuf>,
-    /// Build only what equals this lock, and have what is in it.
+    /// Build only what equals this lock; otherwise every difference is named.
     #[arg(long, value_name = "FILE")]
     pub lock: Option<PathBuf>,
     #[command(flatten)]

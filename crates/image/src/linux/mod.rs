@@ -68,7 +68,7 @@ pub(crate) fn build_root(recipe: &Recipe, folder: &Path) -> Result<()> {
     tool::run(
         "building the Linux root",
         folder,
-        &mut bootstrap(recipe, locked.as_ref(), wheels.is_some(), &scratch),
+        &mut bootstrap(recipe, &scratch),
     )?;
     let found = found(wheels, &scratch)?;
     let differences = locked.map_or(Vec::new(), |locked| locked.differences(&found));
@@ -99,22 +99,17 @@ pub(crate) fn build_root(recipe: &Recipe, folder: &Path) -> Result<()> {
 
 /// Downloads the wheels of a recipe, if it has any: those of the lock, if there is one.
 fn fetch_wheels(recipe: &Recipe, locked: Option<&Lock>, scratch: &Path) -> Result<Option<Lock>> {
-    let wanted = wanted_wheels(recipe, locked);
-    if wanted.is_empty() {
+    if recipe.pip.is_empty() {
         return Ok(None);
     }
-    wheels::download(&wanted, locked.is_some(), &scratch.join("wheels")).map(Some)
-}
-
-fn wanted_wheels(recipe: &Recipe, locked: Option<&Lock>) -> Vec<String> {
-    locked.map_or_else(
-        || recipe.pip.clone(),
-        |lock| {
-            let pins = lock.of_kind("pip");
-            pins.map(|(name, version)| format!("{name}=={version}"))
-                .collect()
-        },
-    )
+    let pins = locked.map(|lock| {
+        let pins = lock.of_kind("pip");
+        pins.map(|(name, version)| format!("{name}=={version}"))
+            .collect::<Vec<_>>()
+    });
+    let pins = pins.filter(|pins| !pins.is_empty());
+    let wanted = pins.as_ref().unwrap_or(&recipe.pip);
+    wheels::download(wanted, pins.is_some(), &scratch.join("wheels")).map(Some)
 }
 
 /// Whether the files are those of the recipe.
@@ -153,12 +148,10 @@ fn found(wheels: Option<Lock>, scratch: &Path) -> Result<Lock> {
 }
 
 /// The command that makes a tar of the root in `scratch`, and puts the kernel's package and what the index says beside it.
-fn bootstrap(recipe: &Recipe, locked: Option<&Lock>, has_wheels: bool, scratch: &Path) -> Command {
-    let debs = locked.into_iter().flat_map(|lock| lock.of_kind("deb"));
+fn bootstrap(recipe: &Recipe, scratch: &Path) -> Command {
     let packages: Vec<_> = PACKAGES
         .lines()
         .chain(recipe.packages.iter().map(String::as_str))
-        .chain(debs.map(|(name, _)| name))
         .collect();
     let kernel = format!(
         r#"export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" &&
@@ -186,11 +179,9 @@ fn bootstrap(recipe: &Recipe, locked: Option<&Lock>, has_wheels: bool, scratch: 
         hooks.push(format!("upload {} /tmp/files.tar", quoted(path)));
         hooks.push(r#"chroot "$1" tar --extract --no-overwrite-dir --file=/tmp/files.tar --directory=/ && rm "$1/tmp/files.tar""#.to_owned());
     }
-    if has_wheels {
+    if !recipe.pip.is_empty() {
         // Last, and in one go: nothing starts Python in this root after packages of strangers are in it.
-        let mut wanted = wanted_wheels(recipe, locked);
-        wanted.extend(recipe.pip.iter().cloned());
-        let wanted: Vec<_> = wanted.iter().map(|word| format!("'{word}'")).collect();
+        let wanted: Vec<_> = recipe.pip.iter().map(|word| format!("'{word}'")).collect();
         hooks.push(format!("copy-in {} /tmp", quoted(&scratch.join("wheels"))));
         hooks.push(format!(
             r#"chroot "$1" env SOURCE_DATE_EPOCH={EPOCH} PYTHONHASHSEED=0 pip install --quiet --no-index --no-cache-dir --find-links=/tmp/wheels --only-binary=:all: --break-system-packages --root-user-action=ignore {} && rm -r "$1/tmp/wheels" && ls "$1{SITE}" >"$1/tmp/site""#,
