@@ -27,7 +27,7 @@ const INPUT_FD: i32 = 8;
 const OPEN: Duration = Duration::from_secs(10);
 /// What a new bash is told: no prompts, no history, and its number for randomness.
 const START: &str =
-    "PS1= PS2= PROMPT_COMMAND=; set +o history; unset HISTFILE; shopt -u huponexit; cd\n";
+    "PS1= PS2= PROMPT_COMMAND=; set +o history; unset HISTFILE; shopt -u huponexit\n";
 
 /// The shell; executions take turns.
 #[derive(Default)]

@@ -42,9 +42,35 @@ pub fn command(user: u32, program: &str) -> Command {
         .arg(user.to_string())
         .arg(program)
         .env_clear()
-        .envs(environment(user))
-        .current_dir(if user == 0 { "/root" } else { USER_HOME });
+        .envs(environment(user));
+    if user == USER {
+        command
+            .envs(image_environment())
+            .current_dir(image_folder());
+    } else {
+        command.current_dir("/root");
+    }
     command
+}
+
+/// Where an image says what its programs find, both written when it is built.
+const IMAGE_ENVIRONMENT: &str = "/etc/ukernel/environment";
+const IMAGE_FOLDER: &str = "/etc/ukernel/folder";
+
+/// What the image adds to the environment, a NAME=VALUE in each line.
+fn image_environment() -> Vec<(String, String)> {
+    let text = fs::read_to_string(IMAGE_ENVIRONMENT).unwrap_or_default();
+    let pairs = text.lines().filter_map(|line| line.split_once('='));
+    pairs
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+/// Where programs start: where the image says, else at home.
+fn image_folder() -> String {
+    let said = fs::read_to_string(IMAGE_FOLDER).ok();
+    let is_there = |folder: &String| fs::metadata(folder).is_ok_and(|place| place.is_dir());
+    said.filter(is_there).unwrap_or(USER_HOME.to_owned())
 }
 
 /// What programs find in their environment.

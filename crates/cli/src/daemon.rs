@@ -12,10 +12,9 @@ use std::process::Command;
 use std::time::Duration;
 use ukernel_daemon::protocol::Request;
 use ukernel_daemon::{Client, DaemonError, Input, Place, Server};
-use ukernel_image::Silent;
+use ukernel_image::ImageName;
 use ukernel_sandbox::SandboxConfig;
-use ukernel_sandbox::engine::{self as sandbox, StoredTemplate};
-use ukernel_sandbox::guests::OpenTemplate;
+use ukernel_sandbox::engine::{self as sandbox, LinuxTemplates, StoredTemplate};
 
 /// How long a daemon that a command started stays without sessions and requests.
 const IDLE_EXIT: Duration = Duration::from_secs(600);
@@ -48,6 +47,11 @@ fn place() -> Result<Place, Failure> {
     Ok(Place::new(&home::state()?)?)
 }
 
+/// The daemon, if one serves.
+pub fn serving() -> Result<Option<Client>, Failure> {
+    Ok(Client::connect(&place()?)?)
+}
+
 fn connect() -> Result<Client, Failure> {
     let place = place()?;
     if let Some(client) = Client::connect(&place)? {
@@ -63,11 +67,9 @@ fn connect() -> Result<Client, Failure> {
 }
 
 /// Has what the Linux guest needs there, where it is seen how that goes on: it takes minutes the first time.
-pub fn prepare_linux() -> Result<(), Failure> {
+pub fn prepare_linux(image: Option<&ImageName>) -> Result<(), Failure> {
     let config = crate::settings::sandbox(None, None)?;
-    let options = engine::options(config.backend_preference.clone())?;
-    let memory_mib = config.for_linux().machine_mib();
-    Ok(sandbox::prepare_linux(&options, memory_mib, &Steps::new())?)
+    Ok(linux_templates(&config)?.prepare(image, &Steps::new())?)
 }
 
 /// The template of the µkernel.
@@ -77,13 +79,13 @@ fn ukernel_template(config: &SandboxConfig) -> Result<StoredTemplate, Failure> {
     Ok(engine.template(config.machine_mib(), &Steps::new())?)
 }
 
-/// How the daemon opens the template of Linux guests.
-fn linux_template(config: &SandboxConfig) -> Result<OpenTemplate, Failure> {
+/// The templates of Linux guests.
+pub fn linux_templates(config: &SandboxConfig) -> Result<LinuxTemplates, Failure> {
     let options = engine::options(config.backend_preference.clone())?;
-    let memory_mib = config.for_linux().machine_mib();
-    Ok(Box::new(move || {
-        sandbox::linux_template(&options, memory_mib, &Silent)
-    }))
+    Ok(LinuxTemplates::new(
+        options,
+        config.for_linux().machine_mib(),
+    ))
 }
 
 /// `ukernel serve`
@@ -101,7 +103,7 @@ pub fn serve(args: &Serve) -> Result<u8, Failure> {
     };
     let config = crate::settings::sandbox(args.config.as_deref(), args.backend.as_deref())?;
     let ukernel = ukernel_template(&config)?;
-    let linux = linux_template(&config)?;
+    let linux = linux_templates(&config)?;
     let idle_exit = args.on_demand.then_some(IDLE_EXIT);
     server.run(ukernel, linux, config, idle_exit)?;
     Ok(0)

@@ -151,6 +151,9 @@ impl From<MachineError> for Failure {
 
 impl From<ukernel_image::ImageError> for Failure {
     fn from(error: ukernel_image::ImageError) -> Self {
+        if error.is_usage() {
+            return Self::usage(&error, error.hint());
+        }
         Self::host(&error, error.hint())
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use ukernel_machine::probe::ProbeConfig;
 
 /// Folder of everything ukernel keeps: `$UKERNEL_HOME`, else `$XDG_CACHE_HOME/ukernel`, else
-/// `~/.cache/ukernel`. All of it can be built again.
+/// `~/.cache/ukernel`. All of it can be built again, images of users' own by the commands that made them.
 pub fn home() -> Result<PathBuf, Failure> {
     let absolute = |name: &str| {
         std::env::var_os(name)

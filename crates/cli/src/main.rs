@@ -13,6 +13,7 @@ mod doctor;
 mod engine;
 mod failure;
 mod home;
+mod image;
 mod mcp;
 mod post_mortem;
 mod progress;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
     let result = match args.command {
         args::Command::Run(run) => run::run(&run),
         args::Command::Session(session) => session::session(&session),
+        args::Command::Image(image) => image::image(&image),
         args::Command::Serve(serve) => daemon::serve(&serve),
         args::Command::Rlm(rlm) => rlm::rlm(&rlm),
         args::Command::Mcp(mcp) => mcp::mcp(&mcp),

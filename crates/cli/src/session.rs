@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::io::{self, Read, Write};
 use ukernel_daemon::protocol::Request;
+use ukernel_image::ImageName;
 use ukernel_sandbox::session::{LostSession, MAX_FILE_BYTES, SessionInfo, SnapshotInfo};
 use ukernel_sandbox::{ExecutionResult, ExecutionStatus, Guest};
 
@@ -23,8 +24,9 @@ pub fn session(command: &Session) -> Result<u8, Failure> {
         Session::Create {
             name,
             guest,
+            image,
             output,
-        } => create(name.as_deref(), *guest, *output),
+        } => create(name.as_deref(), *guest, image.as_ref(), *output),
         Session::List { output } => list(*output),
         Session::Exec { session, execution } => execute(session, execution, false),
         Session::Bash { session, execution } => execute(session, execution, true),
@@ -192,12 +194,18 @@ fn label(info: &SessionInfo) -> String {
         .map_or_else(|| info.id.to_string(), ToString::to_string)
 }
 
-fn create(name: Option<&str>, guest: GuestArg, output: Json) -> Result<u8, Failure> {
+fn create(
+    name: Option<&str>,
+    guest: GuestArg,
+    image: Option<&ImageName>,
+    output: Json,
+) -> Result<u8, Failure> {
     let (name, guest) = (name.map(ToOwned::to_owned), guest.into());
     if guest == Guest::Linux {
-        prepare_linux()?;
+        prepare_linux(image)?;
     }
-    let value = ask(Request::Create { name, guest })?;
+    let image = image.cloned();
+    let value = ask(Request::Create { name, guest, image })?;
     let info: SessionInfo = parse(&value)?;
     say(output, &value, &label(&info))
 }

@@ -15,9 +15,10 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
 use ukernel_machine::MachineError;
 use ukernel_sandbox::environment::TerminalSize;
-use ukernel_sandbox::{Guest, SandboxError};
+use ukernel_sandbox::{Guest, ImageName, SandboxError};
 
 /// Longest head, in bytes.
 pub const MAX_HEAD_BYTES: usize = 64 << 10;
@@ -58,6 +59,9 @@ pub enum Request {
         /// What runs inside.
         #[serde(default)]
         guest: Guest,
+        /// The user's image it is made with.
+        #[serde(default)]
+        image: Option<ImageName>,
     },
     /// Lists sessions, the lost ones too.
     List,
@@ -288,7 +292,10 @@ impl From<&SandboxError> for FailureKind {
             SandboxError::NoSession(_) => Self::NoSession,
             SandboxError::NoSnapshot(_) => Self::NoSnapshot,
             SandboxError::NameTaken { .. } => Self::NameTaken,
-            SandboxError::BadName { .. } | SandboxError::Config(_) => Self::BadName,
+            SandboxError::BadName { .. } | SandboxError::Config(_) | SandboxError::ImageOfLinux => {
+                Self::BadName
+            }
+            SandboxError::Image(error) if error.is_usage() => Self::BadRequest,
             SandboxError::Busy(_) => Self::Busy,
             SandboxError::Limit { .. } => Self::Limit,
             SandboxError::Damaged { .. } => Self::Damaged,

@@ -101,9 +101,14 @@ async fn simple(
 ) -> Result<Value, SandboxError> {
     let find = |key: &str| sessions.find(owner, key);
     Ok(match request {
-        Request::Create { name, guest } => {
+        Request::Create { name, guest, image } => {
             let name = name.map(|name| name.parse()).transpose()?;
-            let create = Create { name, owner, guest };
+            let create = Create {
+                name,
+                owner,
+                guest,
+                image,
+            };
             let session = sessions.create(create).await?;
             to_value(session.info())
         }

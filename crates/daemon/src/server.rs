@@ -17,8 +17,8 @@ use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 use ukernel_sandbox::SandboxConfig;
-use ukernel_sandbox::engine::StoredTemplate;
-use ukernel_sandbox::guests::{Guests, OpenTemplate};
+use ukernel_sandbox::engine::{LinuxTemplates, StoredTemplate};
+use ukernel_sandbox::guests::Guests;
 use ukernel_sandbox::session::{MAX_FILE_BYTES, SessionManager};
 use ukernel_sandbox::vm::VmManager;
 
@@ -59,7 +59,7 @@ impl Server {
     pub fn run(
         self,
         ukernel: StoredTemplate,
-        linux: OpenTemplate,
+        linux: LinuxTemplates,
         config: SandboxConfig,
         idle_exit: Option<Duration>,
     ) -> Result<()> {

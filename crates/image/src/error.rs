@@ -1,5 +1,6 @@
 //! What can go wrong when building.
 
+use crate::linux::name::ImageName;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -48,6 +49,58 @@ pub enum ImageError {
         /// Where they are.
         path: PathBuf,
     },
+    /// A name that cannot be one.
+    #[error(
+        "`{shown}` is no image name: use 1 to 64 letters, digits, `-`, `_` and `.`, beginning with a letter or digit"
+    )]
+    BadName {
+        /// The beginning of it, made printable.
+        shown: String,
+    },
+    /// There is no such image.
+    #[error("there is no image {0}: it was removed, or never made")]
+    NoImage(ImageName),
+    /// The name is another image's.
+    #[error("there is an image {0} already, made from something else")]
+    ImageTaken(ImageName),
+    /// Something that names no package.
+    #[error("`{shown}` does not name {what}, or there are too many")]
+    BadPackage {
+        /// What it should name.
+        what: &'static str,
+        /// The beginning of it, made printable.
+        shown: String,
+    },
+    /// A text that is no lock.
+    #[error("line {line} of the lock: {what}")]
+    BadLock {
+        /// Which line.
+        line: usize,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The image would not be what the lock says.
+    #[error("what there is now differs from the lock: {}", .differences.join("; "))]
+    Locked {
+        /// Each package, what was locked and what was found.
+        differences: Vec<String>,
+    },
+    /// A file that cannot be part of an image.
+    #[error("{path}: {why}")]
+    BadFile {
+        /// Which, made printable.
+        path: String,
+        /// Why not.
+        why: String,
+    },
+    /// A Dockerfile asks for what images here do not have.
+    #[error("line {line} of the Dockerfile: {what}")]
+    Dockerfile {
+        /// Which line.
+        line: usize,
+        /// What is wrong with it.
+        what: String,
+    },
     /// The component cannot be compiled.
     #[error("compiling the component: {0}")]
     Compile(String),
@@ -63,6 +116,21 @@ impl ImageError {
             | io::ErrorKind::FileTooLarge => Self::DiskFull { path },
             _ => Self::File { path, cause },
         }
+    }
+
+    /// Whether what was asked for is wrong, not the host.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Self::BadName { .. }
+                | Self::NoImage(_)
+                | Self::ImageTaken(_)
+                | Self::BadPackage { .. }
+                | Self::BadLock { .. }
+                | Self::BadFile { .. }
+                | Self::Dockerfile { .. }
+        )
     }
 
     /// What a person can do about it.
@@ -89,6 +157,25 @@ impl ImageError {
             Self::Tool { output, .. } if output.contains("No module named pip") => {
                 "install pip, on Debian: apt install python3-pip".to_owned()
             }
+            Self::Tool { output, .. } if output.contains("Unable to locate package") => {
+                "names of packages are those of Debian 12".to_owned()
+            }
+            Self::Tool { output, .. } if output.contains("No matching distribution") => {
+                "Python packages come as wheels for Python 3.11; what one needs and lacks can be named with --pip".to_owned()
+            }
+            Self::BadName { .. } => "choose another name".to_owned(),
+            Self::NoImage(_) => {
+                "`ukernel image list` shows them; `ukernel image add` makes one".to_owned()
+            }
+            Self::ImageTaken(_) => {
+                "choose another name; `ukernel image remove` frees one of yours".to_owned()
+            }
+            Self::BadPackage { .. } => "write names, with or without a version: sl, cowsay==6.1".to_owned(),
+            Self::BadLock { .. } => "`ukernel image lock` writes one".to_owned(),
+            Self::Locked { .. } => {
+                "build without --lock to have what there is now, and lock that".to_owned()
+            }
+            Self::BadFile { .. } | Self::Dockerfile { .. } => "docs/guests.md says what a Dockerfile may have here".to_owned(),
             Self::Tool { .. } => {
                 "the first use needs the package registries; see the message".to_owned()
             }

@@ -1,6 +1,10 @@
 //! The kernel and the images, from the store or from their sources.
 
 use crate::adapter::adapter;
+use crate::linux::lock::Lock;
+use crate::linux::name::ImageName;
+use crate::linux::recipe::Recipe;
+use crate::linux::shelf::Shelf;
 use crate::store::{Key, Store};
 use crate::{ImageError, Progress, Result, aot, componentize, inputs, kernel, linux};
 use std::fs;
@@ -67,12 +71,19 @@ fn image_key() -> Key {
     ])
 }
 
+/// Names the Linux guest of a recipe.
+fn parts_key(recipe: &Recipe) -> Key {
+    let root = recipe.key(&linux::RECIPE);
+    Key::of([root.bytes(), AGENT_SOURCES.as_bytes()])
+}
+
 /// Builds and keeps what VMs boot.
 #[derive(Clone, Debug)]
 pub struct Images {
     store: Store,
     cache: PathBuf,
     source_root: PathBuf,
+    shelf: Shelf,
 }
 
 impl Images {
@@ -82,6 +93,7 @@ impl Images {
         Self {
             store: Store::new(root.join("store")),
             cache: root.join("build"),
+            shelf: Shelf::new(root.join("images")),
             source_root,
         }
     }
@@ -170,21 +182,100 @@ impl Images {
         })
     }
 
-    /// The Linux guest.
+    /// The Linux guest, as its own image or the user's of this name.
+    ///
+    /// # Errors
+    /// [`ImageError::NoImage`]; see [`ImageError`].
+    pub fn linux(&self, image: Option<&ImageName>, progress: &dyn Progress) -> Result<LinuxImage> {
+        self.linux_of(&self.shelf.recipe(image)?, progress)
+    }
+
+    /// The key of [`Self::linux`]: names what kernel, initial file system and root are made from. Builds nothing.
+    ///
+    /// # Errors
+    /// [`ImageError::NoImage`].
+    pub fn linux_parts_key(&self, image: Option<&ImageName>) -> Result<Key> {
+        Ok(parts_key(&self.shelf.recipe(image)?))
+    }
+
+    /// What the image was made from, to the digest. It is built first if it is not there.
     ///
     /// # Errors
     /// See [`ImageError`].
-    pub fn linux(&self, progress: &dyn Progress) -> Result<LinuxImage> {
-        let root_key = Key::of(linux::RECIPE.map(str::as_bytes));
-        let root = self.store.get_or_build(LINUX_ROOT, root_key, progress, |folder| {
+    pub fn lock(&self, image: Option<&ImageName>, progress: &dyn Progress) -> Result<String> {
+        let root = self.root_of(&self.shelf.recipe(image)?, progress)?;
+        let path = root.join(linux::LOCK_FILE);
+        fs::read_to_string(&path).map_err(|error| ImageError::file(&path, error))
+    }
+
+    /// The images users have made, by name.
+    ///
+    /// # Errors
+    /// [`ImageError::File`].
+    pub fn list(&self) -> Result<Vec<(ImageName, Recipe)>> {
+        self.shelf.list()
+    }
+
+    /// Builds an image and gives it a name, which may be this recipe's already. `files` is a tar of what goes into it.
+    /// Whoever adds the same name meanwhile waits.
+    ///
+    /// # Errors
+    /// [`ImageError::ImageTaken`], [`ImageError::Locked`]; see [`ImageError`].
+    pub fn add(
+        &self,
+        name: &ImageName,
+        mut recipe: Recipe,
+        files: Option<&[u8]>,
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        if let Some(lock) = &recipe.lock {
+            lock.parse::<Lock>()?;
+        }
+        let making = self.shelf.begin(name)?;
+        if let Some(files) = files {
+            making.keep_files(&mut recipe, files)?;
+        }
+        making.check(&self.shelf, &recipe)?;
+        self.linux_of(&recipe, progress)?;
+        making.finish(&recipe)
+    }
+
+    /// Takes the name from an image, and what was built of it away, unless another name has it as well.
+    ///
+    /// # Errors
+    /// [`ImageError::NoImage`], [`ImageError::File`].
+    ///
+    /// # Returns
+    /// Whether it was the last of its kind, so that what was built is gone.
+    pub fn remove(&self, name: &ImageName) -> Result<bool> {
+        let recipe = self.shelf.recipe(Some(name))?;
+        self.shelf.remove(name)?;
+        let root_key = |recipe: &Recipe| recipe.key(&linux::RECIPE);
+        let key = root_key(&recipe);
+        let is_used = self.list()?.iter().any(|(_, other)| root_key(other) == key);
+        if is_used || key == root_key(&Recipe::default()) {
+            return Ok(false);
+        }
+        self.store.remove(LINUX_INITRD, parts_key(&recipe))?;
+        self.store.remove(LINUX_ROOT, key)?;
+        Ok(true)
+    }
+
+    fn root_of(&self, recipe: &Recipe, progress: &dyn Progress) -> Result<PathBuf> {
+        let key = recipe.key(&linux::RECIPE);
+        self.store.get_or_build(LINUX_ROOT, key, progress, |folder| {
             progress.step(&format!(
                 "building the Linux guest's root from Debian's packages, once, in about {} minutes: some 1.3 GB (kept in {})",
                 LINUX_ROOT_S.div_ceil(60),
                 self.store.root().display()
             ));
-            linux::build_root(folder)
-        })?;
-        let key = Key::of([root_key.bytes(), AGENT_SOURCES.as_bytes()]);
+            linux::build_root(recipe, folder)
+        })
+    }
+
+    fn linux_of(&self, recipe: &Recipe, progress: &dyn Progress) -> Result<LinuxImage> {
+        let root = self.root_of(recipe, progress)?;
+        let key = parts_key(recipe);
         let initrd = self
             .store
             .get_or_build(LINUX_INITRD, key, progress, |folder| {

@@ -23,6 +23,12 @@ mod tool;
 pub use adapter::{Adapter, adapter};
 pub use error::{ImageError, Result};
 pub use images::{Artifact, Images, LinuxImage};
+pub use linux::dockerfile::{
+    Dockerfile, MAX_BYTES as MAX_DOCKERFILE_BYTES, read as read_dockerfile,
+};
+pub use linux::lock::MAX_LOCK_BYTES;
+pub use linux::name::{BASE as BASE_IMAGE, ImageName};
+pub use linux::recipe::Recipe;
 
 /// Hears how a build goes on.
 pub trait Progress: Sync {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use ukernel_abi::message::{Exec, Mode, Outcome};
 use ukernel_image::store::Key;
-use ukernel_image::{Images, Progress, adapter};
+use ukernel_image::{ImageName, Images, Progress, adapter};
 use ukernel_machine::firecracker::Firecracker;
 use ukernel_machine::guest::follow::out_of_reach;
 use ukernel_machine::guest::{BlockingGuest, Until};
@@ -132,36 +132,14 @@ impl Engine {
     }
 }
 
-/// Has the template of Linux guests of this size in the store. Where it is not there it is made, which takes minutes.
-///
-/// # Errors
-/// [`SandboxError::Image`], [`SandboxError::Machine`] without QEMU, [`SandboxError::Template`].
-pub fn prepare_linux(
-    options: &EngineOptions,
+/// The templates of Linux guests of one size, one for each image.
+#[derive(Clone, Debug)]
+pub struct LinuxTemplates {
+    options: EngineOptions,
     memory_mib: u32,
-    progress: &dyn Progress,
-) -> Result<()> {
-    StoredLinux::get(options, memory_mib, progress).map(|_| ())
 }
 
-/// The stored template of Linux guests of this size, which is made first if it is not there.
-///
-/// # Errors
-/// As [`prepare_linux`].
-pub fn linux_template(
-    options: &EngineOptions,
-    memory_mib: u32,
-    progress: &dyn Progress,
-) -> Result<StoredTemplate> {
-    let stored = StoredLinux::get(options, memory_mib, progress)?;
-    Ok(StoredTemplate {
-        template: stored.backend.open_template(&stored.folder, &stored.root)?,
-        backend: stored.backend.kind(),
-        key: stored.key,
-    })
-}
-
-/// The template of Linux guests, in the store.
+/// The template of an image, in the store.
 struct StoredLinux {
     backend: Box<dyn Backend>,
     folder: PathBuf,
@@ -169,23 +147,83 @@ struct StoredLinux {
     key: Key,
 }
 
-impl StoredLinux {
-    fn get(options: &EngineOptions, memory_mib: u32, progress: &dyn Progress) -> Result<Self> {
+/// Their kind of entry in the store.
+const LINUX_TEMPLATE: &str = "template-linux";
+
+impl LinuxTemplates {
+    /// Those of this size.
+    #[must_use]
+    pub fn new(options: EngineOptions, memory_mib: u32) -> Self {
+        Self {
+            options,
+            memory_mib,
+        }
+    }
+
+    /// The images, to be looked at and made.
+    #[must_use]
+    pub fn images(&self) -> Images {
+        Images::new(self.options.home.clone(), self.options.source.clone())
+    }
+
+    /// Has the template of an image in the store. Where it is not there it is made, which takes minutes.
+    ///
+    /// # Errors
+    /// [`SandboxError::Image`], [`SandboxError::Machine`] without QEMU, [`SandboxError::Template`].
+    pub fn prepare(&self, image: Option<&ImageName>, progress: &dyn Progress) -> Result<()> {
+        self.stored(image, progress).map(|_| ())
+    }
+
+    /// The template of an image, which is made first if it is not there.
+    ///
+    /// # Errors
+    /// As [`Self::prepare`].
+    pub fn open(
+        &self,
+        image: Option<&ImageName>,
+        progress: &dyn Progress,
+    ) -> Result<StoredTemplate> {
+        let stored = self.stored(image, progress)?;
+        Ok(StoredTemplate {
+            template: stored.backend.open_template(&stored.folder, &stored.root)?,
+            backend: stored.backend.kind(),
+            key: stored.key,
+        })
+    }
+
+    /// Takes the name from an image, and what was built of it away.
+    ///
+    /// # Errors
+    /// [`SandboxError::Image`].
+    pub fn remove(&self, image: &ImageName) -> Result<()> {
+        let images = self.images();
+        // Without the backend that made it nobody knows which template is the image's.
+        let template = open_backend(BackendKind::Qemu, &self.options).ok();
+        let key = images.linux_parts_key(Some(image))?;
+        let is_last = images.remove(image)?;
+        if let Some(backend) = template.filter(|_| is_last) {
+            let key = template_key(backend.as_ref(), self.memory_mib, &[key]);
+            images.store().remove(LINUX_TEMPLATE, key)?;
+        }
+        Ok(())
+    }
+
+    fn stored(&self, image: Option<&ImageName>, progress: &dyn Progress) -> Result<StoredLinux> {
         /// What agents import first. Once here is seconds less in every session.
         const WARM_UP: &str = "import numpy, pandas";
-        let backend = open_backend(BackendKind::Qemu, options)?;
-        let images = Images::new(options.home.clone(), options.source.clone());
-        let image = images.linux(progress)?;
-        let key = template_key(backend.as_ref(), memory_mib, &[image.key]);
+        let backend = open_backend(BackendKind::Qemu, &self.options)?;
+        let images = self.images();
+        let image = images.linux(image, progress)?;
+        let key = template_key(backend.as_ref(), self.memory_mib, &[image.key]);
         let spec = MachineSpec {
             kernel: image.kernel,
             image: image.root.clone(),
             initrd: Some(image.initrd),
-            memory_mib,
+            memory_mib: self.memory_mib,
             limits: Limits::NONE,
         };
         let store = images.store();
-        let folder = store.get_or_build("template-linux", key, progress, |folder| {
+        let folder = store.get_or_build(LINUX_TEMPLATE, key, progress, |folder| {
             progress
                 .step("starting Linux once and keeping the VM as a template, in about a minute");
             let exec = Exec {
@@ -195,7 +233,7 @@ impl StoredLinux {
             let template = warm_template(backend.as_ref(), &spec, exec)?;
             template.save(folder).map_err(SandboxError::from)
         })?;
-        Ok(Self {
+        Ok(StoredLinux {
             backend,
             folder,
             root: image.root,

@@ -150,6 +150,9 @@ pub enum SandboxError {
         /// Why.
         reason: String,
     },
+    /// An image was named for a guest that has none of users' own.
+    #[error("images are of the Linux guest: create the session with --guest linux")]
+    ImageOfLinux,
     /// Kernel or image cannot be made.
     #[error(transparent)]
     Image(#[from] ImageError),

@@ -38,3 +38,4 @@ pub use environments::{Environment, Environments};
 pub use error::{Result, SandboxError, Standing};
 pub use guests::Guest;
 pub use name::{SessionId, SessionName, SnapshotId, SnapshotName};
+pub use ukernel_image::ImageName;

@@ -1,9 +1,11 @@
 //! What users type.
 
+mod image;
 mod mcp;
 mod rlm;
 mod session;
 
+pub use image::{Image, ImageAdd};
 pub use mcp::{Client, Mcp};
 pub use rlm::{Rlm, Trace, TraceFile};
 pub use session::{Execution, GuestArg, Json, Session};
@@ -31,6 +33,9 @@ pub enum Command {
     /// Keep stateful sandboxes: code, files, snapshots, forks.
     #[command(subcommand)]
     Session(Session),
+    /// Make images of the Linux guest with more packages and files.
+    #[command(subcommand)]
+    Image(Image),
     /// Keep sessions in the foreground. `session` starts it when nobody serves.
     Serve(Serve),
     /// Answer a question over files larger than any model's window.

@@ -3,6 +3,7 @@
 use super::{BackendArg, GuestArg, seconds};
 use clap::Subcommand;
 use std::path::PathBuf;
+use ukernel_image::ImageName;
 
 /// `ukernel rlm`
 #[derive(Debug, clap::Args)]
@@ -34,6 +35,9 @@ pub struct Rlm {
     /// Which guest runs the code; the configuration's, else ukernel.
     #[arg(long, value_enum)]
     pub guest: Option<GuestArg>,
+    /// Which image the Linux guest has, of those `ukernel image add` made.
+    #[arg(long, value_name = "NAME")]
+    pub image: Option<ImageName>,
     /// What runs the VM.
     #[arg(long, value_enum, default_value_t = BackendArg::Auto, env = "UKERNEL_BACKEND")]
     pub backend: BackendArg,

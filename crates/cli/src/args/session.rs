@@ -3,6 +3,7 @@
 use super::seconds;
 use clap::{Subcommand, ValueEnum};
 use std::path::PathBuf;
+use ukernel_image::ImageName;
 use ukernel_sandbox::Guest;
 
 /// `ukernel session`
@@ -16,6 +17,9 @@ pub enum Session {
         /// Which guest it has.
         #[arg(long, value_enum, default_value_t = GuestArg::Ukernel)]
         guest: GuestArg,
+        /// Which image the Linux guest has, of those `ukernel image add` made.
+        #[arg(long, value_name = "NAME")]
+        image: Option<ImageName>,
         #[command(flatten)]
         output: Json,
     },

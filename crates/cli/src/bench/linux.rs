@@ -14,7 +14,7 @@ use ukernel_machine::saved::Body;
 use ukernel_machine::{Limits, Machine, MachineError, Template};
 use ukernel_sandbox::SandboxConfig;
 use ukernel_sandbox::backends::BackendType;
-use ukernel_sandbox::engine::linux_template;
+use ukernel_sandbox::engine::LinuxTemplates;
 
 /// Forks at once, and clones whose memory is counted.
 const FORKS: usize = 8;
@@ -28,7 +28,7 @@ pub fn linux(setting: &Setting<'_>) -> Result<Vec<Figure>, Failure> {
         return Ok(Vec::new());
     }
     let memory_mib = SandboxConfig::default().for_linux().machine_mib();
-    let stored = linux_template(&options, memory_mib, &Steps::new())?;
+    let stored = LinuxTemplates::new(options, memory_mib).open(None, &Steps::new())?;
     let template = stored.template.as_ref();
     let mut figures = vec![clone(setting, template)?];
     figures.extend(work(setting, template)?);

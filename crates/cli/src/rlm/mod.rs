@@ -143,6 +143,9 @@ fn prepare(args: &Rlm) -> Result<(RlmConfig, Context, Option<Value>), Failure> {
     if let Some(guest) = args.guest {
         config.guest = guest.into();
     }
+    if args.image.is_some() {
+        config.image.clone_from(&args.image);
+    }
     if let Some(model) = &args.model {
         config.set_model(&parse(model)?);
     }

@@ -8,6 +8,7 @@ mod desk;
 mod files;
 mod ground;
 mod host;
+mod images;
 mod input;
 mod linux;
 mod mcp;
@@ -25,7 +26,7 @@ fn main() {
     let no_kvm = ukernel_vmm::open_kvm().err().map(|error| error.to_string());
     let no_mounts = no_kvm.clone().or_else(host::lack);
     let no_linux = no_kvm.clone().or_else(linux::lack);
-    let groups: [(&str, Option<String>, &[ground::Behaviour]); 15] = [
+    let groups: [(&str, Option<String>, &[ground::Behaviour]); 17] = [
         ("usage", None, usage::BEHAVIOURS),
         (
             "usage",
@@ -43,7 +44,9 @@ fn main() {
         ("mcp", None, mcp::WITHOUT_VMS),
         ("mcp", no_kvm.clone(), mcp::BEHAVIOURS),
         ("store", no_kvm.clone(), store::BEHAVIOURS),
-        ("linux", no_linux, linux::BEHAVIOURS),
+        ("linux", no_linux.clone(), linux::BEHAVIOURS),
+        ("images", linux::lack(), images::WITHOUT_VMS),
+        ("images", no_linux, images::BEHAVIOURS),
         ("host", no_mounts, host::BEHAVIOURS),
     ];
     let mut trials = Vec::new();

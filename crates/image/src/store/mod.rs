@@ -81,6 +81,33 @@ impl Store {
         Place::new(&self.root.join(kind), key).entry.is_dir()
     }
 
+    /// Removes an entry, if there is one.
+    ///
+    /// # Errors
+    /// [`ImageError::File`].
+    pub fn remove(&self, kind: &str, key: Key) -> Result<()> {
+        let place = Place::new(&self.root.join(kind), key);
+        if !place.entry.is_dir() {
+            return Ok(());
+        }
+        let _lock = place.lock()?;
+        place.remove()
+    }
+
+    /// Removes what builds have left that were killed: halves whose lock nobody has.
+    fn sweep(shelf: &Path) -> Result<()> {
+        let entries = fs::read_dir(shelf).map_err(|error| ImageError::file(shelf, error))?;
+        for partial in entries.flatten().map(|entry| entry.path()) {
+            if partial.extension().is_some_and(|end| end == "partial")
+                && let Ok(lock) = File::open(partial.with_extension("lock"))
+                && lock.try_lock().is_ok()
+            {
+                fs::remove_dir_all(&partial).map_err(|error| ImageError::file(&partial, error))?;
+            }
+        }
+        Ok(())
+    }
+
     /// The folder of an entry, built by `build` into an empty folder if it is absent or
     /// damaged. Processes that ask at once build once. `kind` is a plain folder name.
     ///
@@ -111,6 +138,7 @@ impl Store {
             ));
             place.remove()?;
         }
+        Self::sweep(&shelf)?;
         let built = place.build(build);
         if built.is_err() {
             // The error that matters is the build's.

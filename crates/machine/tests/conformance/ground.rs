@@ -97,7 +97,7 @@ fn artifacts(inside: Inside) -> Result<MachineSpec, String> {
     let images = Images::new(project.join("target/ukernel-test-store"), project);
     let failed = |error: ukernel_image::ImageError| error.to_string();
     if inside == Inside::Linux {
-        let image = images.linux(&Steps).map_err(failed)?;
+        let image = images.linux(None, &Steps).map_err(failed)?;
         return Ok(MachineSpec {
             kernel: image.kernel,
             image: image.root,

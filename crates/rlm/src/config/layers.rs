@@ -142,6 +142,7 @@ mod tests {
         };
         let special = [
             ("guest", "\"linux\""),
+            ("image", "\"lab\""),
             ("kg_strictness", "\"strict\""),
             ("kg_thesaurus", "\"/a.json\""),
             ("backend_preference", "[\"kvm\"]"),

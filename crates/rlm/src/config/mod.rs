@@ -105,6 +105,8 @@ config! {
     kg_thesaurus: Option<PathBuf> = None;
     /// What runs inside the VMs: `ukernel` or `linux`.
     guest: Guest = Guest::Ukernel;
+    /// The image of the Linux guest, of those `ukernel image add` made; its own if absent.
+    image: Option<ukernel_image::ImageName> = None;
     /// Bytes of each output stream that a model is shown; what is longer is in a file of the guest.
     max_prompt_output_bytes: usize = 8192;
     /// Names that may be resolved once a guest has a network. No guest has one yet. The specification's

@@ -306,6 +306,7 @@ async fn child(
         name: None,
         owner: run.owner,
         guest: run.config.guest,
+        image: run.config.image.clone(),
     };
     let session = run
         .environments

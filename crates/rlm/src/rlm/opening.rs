@@ -9,12 +9,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use ukernel_image::{Progress, Silent};
+use ukernel_image::Progress;
 use ukernel_kg::{KgConfig, KnowledgeGraphValidator, Thesaurus};
 use ukernel_llm::{GenericLlmClient, ModelName, Origin, Provider};
 use ukernel_machine::probe::ProbeConfig;
-use ukernel_sandbox::engine::{Engine, EngineOptions, linux_template, prepare_linux};
-use ukernel_sandbox::guests::{Guests, OpenTemplate};
+use ukernel_sandbox::engine::{Engine, EngineOptions, LinuxTemplates};
+use ukernel_sandbox::guests::Guests;
 use ukernel_sandbox::session::SessionManager;
 use ukernel_sandbox::vm::VmManager;
 use ukernel_sandbox::{Environments, Guest, SandboxError};
@@ -81,16 +81,17 @@ pub(super) fn open(
         preference: sandbox.backend_preference.clone(),
     };
     let engine = Engine::open(&options).map_err(failed)?;
-    let linux_mib = sandbox.for_linux().machine_mib();
+    let linux = LinuxTemplates::new(options, sandbox.for_linux().machine_mib());
     if config.guest == Guest::Linux {
         // What takes minutes the first time does so here, where it is told of.
-        prepare_linux(&options, linux_mib, progress).map_err(failed)?;
+        linux
+            .prepare(config.image.as_ref(), progress)
+            .map_err(failed)?;
     }
     let template = engine
         .template(sandbox.machine_mib(), progress)
         .map_err(failed)?;
     let vms = VmManager::start(template, &sandbox).map_err(failed)?;
-    let linux: OpenTemplate = Box::new(move || linux_template(&options, linux_mib, &Silent));
     let guests = Guests::from(vms).with_linux(linux, &sandbox);
     let (folder, root) = match &config.session_folder {
         Some(kept) => (None, kept.clone()),

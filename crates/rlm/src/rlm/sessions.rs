@@ -258,6 +258,7 @@ impl TerraphimRlm {
             name: None,
             owner: inner.owner,
             guest: inner.config.guest,
+            image: inner.config.image.clone(),
         };
         let session = inner
             .environments

@@ -68,6 +68,7 @@ impl Environment for Parrot {
     fn info(&self) -> SessionInfo {
         SessionInfo {
             guest: ukernel_sandbox::Guest::Ukernel,
+            image: None,
             id: self.id,
             name: None,
             is_running: false,

@@ -2,10 +2,11 @@
 
 use super::checkpoint::Origin;
 use super::journal::Entry;
-use super::manager::SessionManager;
+use super::manager::{Base, SessionManager};
 use super::record::{Checkpoint, checkpoint_folder};
 use super::{Session, stored};
 use crate::{Result, SandboxError, SessionId, SessionName, SnapshotId};
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use ukernel_machine::file;
 
@@ -32,17 +33,23 @@ impl SessionManager {
                 limit: MAX_FORKS as u64,
             });
         }
-        let (owner, guest) = (session.inner.owner, session.inner.guest);
+        let owner = session.inner.owner;
         let reserved = self.reserve(owner, names, count)?;
         let root = self.inner.root.clone();
         // While the session stands still: its next checkpoint would replace the files.
-        let origins = session
+        let (base, origins) = session
             .work(move |state| {
                 let origin = match from {
                     Some(id) => state.snapshot_origin(id)?,
                     None => state.origin()?,
                 };
                 state.check(&origin)?;
+                // Its own VMs: the image's name may have gone to another one.
+                let base = Base {
+                    guest: state.record.guest,
+                    image: state.record.image.clone(),
+                    vms: Arc::clone(&state.vms),
+                };
                 let copies = (0..count)
                     .map(|_| begin_copy(&root, &origin))
                     .collect::<Result<Vec<_>>>()?;
@@ -51,17 +58,17 @@ impl SessionManager {
                     copies: copies.iter().map(|(id, _)| id.to_string()).collect(),
                     after: origin.after,
                 });
-                Ok(copies)
+                Ok((base, copies))
             })
             .await?;
         let mut making = tokio::task::JoinSet::new();
         for (at, (id, origin)) in origins.into_iter().enumerate() {
             let manager = self.clone();
             let name = reserved.names.get(at).cloned();
+            let base = base.clone();
             let token = parent.map(CancellationToken::child_token);
-            making.spawn_blocking(move || {
-                manager.make(owner, name, guest, Some((id, origin)), token)
-            });
+            making
+                .spawn_blocking(move || manager.make(owner, name, base, Some((id, origin)), token));
         }
         let mut copies = Vec::new();
         let mut failure = None;

@@ -2,6 +2,7 @@
 
 use crate::{Guest, SessionId, SessionName, SnapshotId, SnapshotName};
 use serde::{Deserialize, Serialize};
+use ukernel_image::ImageName;
 
 /// A session, for lists.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,6 +14,9 @@ pub struct SessionInfo {
     /// What runs inside.
     #[serde(default)]
     pub guest: Guest,
+    /// The user's image it was made with; the guest's own if `None`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageName>,
     /// Whether something runs now.
     pub is_running: bool,
     /// Commands that were run.

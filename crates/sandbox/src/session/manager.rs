@@ -6,7 +6,7 @@ use super::recovery::{self, EXPIRED};
 use super::state::State;
 use super::{LostSession, Session, SessionInfo, blocking, stored};
 use crate::guests::{Guest, Guests};
-use crate::vm::PoolMetrics;
+use crate::vm::{PoolMetrics, VmManager};
 use crate::{Result, SandboxConfig, SandboxError, SessionId, SessionName};
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
+use ukernel_image::ImageName;
 use ukernel_machine::file;
 
 /// How long commands may go on after the manager was told to stop.
@@ -28,6 +29,16 @@ pub struct Create {
     pub owner: u32,
     /// What runs inside.
     pub guest: Guest,
+    /// The user's image it is made with; the guest's own if `None`.
+    pub image: Option<ImageName>,
+}
+
+/// What a session is made over.
+#[derive(Clone)]
+pub(super) struct Base {
+    pub(super) guest: Guest,
+    pub(super) image: Option<ImageName>,
+    pub(super) vms: Arc<VmManager>,
 }
 
 /// Makes, finds, keeps and ends sessions.
@@ -132,7 +143,15 @@ impl SessionManager {
         let manager = self.clone();
         let owner = create.owner;
         blocking(move || {
-            let session = manager.make(owner, name, create.guest, None, None)?;
+            let base = Base {
+                guest: create.guest,
+                vms: manager
+                    .inner
+                    .guests
+                    .vms(create.guest, create.image.as_ref())?,
+                image: create.image,
+            };
+            let session = manager.make(owner, name, base, None, None)?;
             drop(reserved);
             Ok(session)
         })
@@ -144,12 +163,12 @@ impl SessionManager {
         &self,
         owner: u32,
         name: Option<SessionName>,
-        guest: Guest,
+        base: Base,
         copy: Option<(SessionId, Option<Checkpoint>)>,
         token: Option<CancellationToken>,
     ) -> Result<Session> {
         let inner = &self.inner;
-        let vms = inner.guests.vms(guest)?;
+        let Base { guest, image, vms } = base;
         let (id, checkpoint) = copy.unwrap_or_else(|| (SessionId::random(), None));
         let folder = inner.root.join(id.to_string());
         let now = now_ms();
@@ -159,6 +178,7 @@ impl SessionManager {
             name,
             owner,
             guest,
+            image,
             template: vms.template_key().to_owned(),
             created_ms: now,
             expires_ms: now.saturating_add(inner.config.session_timeout_ms),

@@ -32,6 +32,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use ukernel_abi::message::TerminalSize;
+use ukernel_image::ImageName;
 
 /// A stateful sandbox. Clones are handles of the same session; what they ask for is done one
 /// after the other.
@@ -45,6 +46,7 @@ struct Inner {
     name: Option<SessionName>,
     owner: u32,
     guest: Guest,
+    image: Option<ImageName>,
     config: Arc<SandboxConfig>,
     keeps_checkpoints: AtomicBool,
     state: Arc<tokio::sync::Mutex<State>>,
@@ -105,6 +107,7 @@ impl Session {
                 name: state.record.name.clone(),
                 owner: state.record.owner,
                 guest: state.record.guest,
+                image: state.record.image.clone(),
                 config: Arc::clone(&state.config),
                 keeps_checkpoints: AtomicBool::new(state.keeps_checkpoints),
                 state: Arc::new(tokio::sync::Mutex::new(state)),
@@ -128,6 +131,7 @@ impl Session {
             id: self.id(),
             name: self.name().cloned(),
             guest: self.inner.guest,
+            image: self.inner.image.clone(),
             is_running: self.is_running(),
             commands: seen.commands,
             snapshots: seen.snapshots,

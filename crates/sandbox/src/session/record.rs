@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use ukernel_image::ImageName;
 use ukernel_machine::{SavedState, file};
 
 /// Version of the record.
@@ -31,6 +32,9 @@ pub(super) struct Record {
     /// What runs inside. Records of before there was a choice do not say.
     #[serde(default)]
     pub(super) guest: Guest,
+    /// The user's image it was made with; the guest's own if `None`.
+    #[serde(default)]
+    pub(super) image: Option<ImageName>,
     /// What its states are differences from.
     pub(super) template: String,
     pub(super) created_ms: u64,

@@ -41,7 +41,7 @@ pub(super) fn recover(
     if record.id.to_string() != id {
         return refuse(&record, "its record is another session's".to_owned());
     }
-    let vms = match guests.vms(record.guest) {
+    let vms = match guests.vms(record.guest, record.image.as_ref()) {
         Ok(vms) => vms,
         Err(error) => return refuse(&record, error.to_string()),
     };
