@@ -98,6 +98,15 @@ impl Ground {
         self.folder.path().join("sessions")
     }
 
+    /// How many folders of sessions there are, beside the receipts of those that have ended.
+    pub fn session_folders(&self) -> usize {
+        std::fs::read_dir(self.sessions_folder())
+            .expect("a folder")
+            .flatten()
+            .filter(|entry| entry.file_name() != "receipts")
+            .count()
+    }
+
     pub fn manager(&self) -> SessionManager {
         self.manager_with(config())
     }
@@ -231,12 +240,4 @@ pub fn exited(result: &ExecutionResult) -> Option<i32> {
         ExecutionStatus::Exited { code } => Some(code),
         _ => None,
     }
-}
-/// How many folders of sessions there are, beside the receipts of those that have ended.
-pub fn session_folders(&self) -> usize {
-    std::fs::read_dir(self.sessions_folder())
-        .expect("a folder")
-        .flatten()
-        .filter(|entry| entry.file_name() != "receipts")
-        .count()
 }
