@@ -149,8 +149,8 @@ impl ImageError {
                     "install Python 3 with pip, on Debian: apt install python3 python3-pip"
                         .to_owned()
                 }
-                "mmdebstrap" | "sqfstar" | "dpkg-deb" => {
-                    "the Linux guest is built with Debian's tools: apt install mmdebstrap squashfs-tools".to_owned()
+                "mmdebstrap" | "tar2sqfs" | "dpkg-deb" => {
+                    "the Linux guest is built with Debian's tools: apt install mmdebstrap squashfs-tools-ng".to_owned()
                 }
                 other => format!("install {other}"),
             },

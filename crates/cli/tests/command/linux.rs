@@ -26,7 +26,7 @@ pub fn lack() -> Option<String> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let is_there =
         |name: &&str| std::env::split_paths(&path).any(|folder| folder.join(name).is_file());
-    let tools = ["qemu-system-x86_64", "mmdebstrap", "sqfstar", "dpkg-deb"];
+    let tools = ["qemu-system-x86_64", "mmdebstrap", "tar2sqfs", "dpkg-deb"];
     let missing = tools.iter().find(|name| !is_there(name));
     missing.map(|name| format!("{name} is not installed"))
 }

@@ -1,7 +1,7 @@
 //! Building the Linux guest: kernel, initial file system, root.
 //!
 //! ```text
-//!   packages.txt ── mmdebstrap ──> tar ── sqfstar ──> root.squashfs     read-only, one for all VMs
+//!   packages.txt ── mmdebstrap ──> tar ── tar2sqfs ──> root.squashfs     read-only, one for all VMs
 //!   kernel's package ───────────────────────────────> vmlinuz
 //!                └── drivers ──────── cpio ─────────> modules.cpio ─┐
 //!   crates/agent ── cargo ── cpio ──────────────────────────────────┴─> initrd
@@ -77,8 +77,10 @@ pub(crate) fn build_root(recipe: &Recipe, folder: &Path) -> Result<()> {
     }
     write(&folder.join(LOCK_FILE), found.to_string().as_bytes())?;
     let tar = scratch.join("root.tar");
-    let mut pack = Command::new("sqfstar");
-    pack.args(["-comp", "lz4", "-no-progress", "-quiet"])
+    let mut pack = Command::new("tar2sqfs");
+    // Not sqfstar: on a busy host that of squashfs-tools 4.5.1 writes other bytes each time, and blocks that do
+    // not unpack, with one processor too.
+    pack.args(["--compressor", "lz4", "--quiet"])
         .arg(folder.join(ROOT_FILE))
         .env("SOURCE_DATE_EPOCH", EPOCH);
     let input = File::open(&tar).map_err(|error| ImageError::file(&tar, error))?;

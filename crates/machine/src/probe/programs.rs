@@ -90,14 +90,14 @@ pub(super) fn find_qemu(path: &OsStr) -> Finding<PathBuf> {
 
 /// The first of the programs the Linux guest's root is built with that is missing.
 pub(super) fn linux_tools(path: &OsStr) -> Finding<LinuxTools> {
-    const TOOLS: [&str; 3] = ["mmdebstrap", "sqfstar", "dpkg-deb"];
+    const TOOLS: [&str; 3] = ["mmdebstrap", "tar2sqfs", "dpkg-deb"];
     match TOOLS.iter().find(|name| find(path, name).is_none()) {
         None => Finding::Ok(LinuxTools {
             tools: TOOLS.map(str::to_owned).to_vec(),
         }),
         Some(name) => Finding::missing(
             format!("no `{name}` on PATH"),
-            "install it, on Debian: apt install mmdebstrap squashfs-tools",
+            "install it, on Debian: apt install mmdebstrap squashfs-tools-ng",
         ),
     }
 }

@@ -83,7 +83,7 @@ impl Column {
     pub fn lack(self) -> Option<String> {
         match self.inside {
             Inside::Ukernel => lack_of(self.kind),
-            Inside::Linux => ["qemu-system-x86_64", "mmdebstrap", "sqfstar", "dpkg-deb"]
+            Inside::Linux => ["qemu-system-x86_64", "mmdebstrap", "tar2sqfs", "dpkg-deb"]
                 .into_iter()
                 .find(|program| on_path(program).is_none())
                 .map(|program| format!("no {program} on PATH")),
