@@ -12,8 +12,11 @@ pub(super) const DISPLAY: &str = "display";
 const MAX_PARTS: usize = 16;
 const MAX_BYTES: usize = 8 << 20;
 
+/// Whether bytes are of a kind.
+type IsOne = fn(&[u8]) -> bool;
+
 /// What may be shown, and how it is known for that.
-const KINDS: [(&str, fn(&[u8]) -> bool); 8] = [
+const KINDS: [(&str, IsOne); 8] = [
     ("image/png", |bytes| bytes.starts_with(b"\x89PNG\r\n\x1a\n")),
     ("image/jpeg", |bytes| bytes.starts_with(b"\xff\xd8\xff")),
     ("image/svg+xml", is_text),
