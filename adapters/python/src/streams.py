@@ -5,8 +5,6 @@ Such a stream loses what the system does not take at once (one write takes 64 Ki
 and calls the kernel twice for every `print`.
 """
 
-import builtins
-import functools
 import io
 import os
 import sys
@@ -23,18 +21,6 @@ def install():
     sys.stderr = sys.__stderr__ = fresh(2, "<stderr>", "backslashreplace")
     sys.stdin = sys.__stdin__ = fresh_input()
     flood.install(sys.__stdout__)
-    builtins.input = asked
-
-
-plain_input = builtins.input
-
-
-@functools.wraps(plain_input)
-def asked(prompt="", /):
-    # The interpreter's own `input` loses an interrupt that comes while it flushes, as the host's does that
-    # waits for what is flushed. So there is nothing left to be flushed.
-    flood.send()
-    return plain_input(prompt)
 
 
 class Errors(io.FileIO):
