@@ -15,7 +15,6 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-
 use ukernel_machine::MachineError;
 use ukernel_sandbox::environment::TerminalSize;
 use ukernel_sandbox::{Guest, ImageName, SandboxError};

@@ -2,7 +2,7 @@
 //!
 //! A [`Backend`] boots machines and opens templates; a [`Machine`] is one VM with a channel
 //! to its guest; a [`Template`] is a VM paused after its runtime is up, from which machines
-//! are forked. Two implementations, [`kvm`] (the embedded VMM) and [`firecracker`], pass one
+//! are forked. Three implementations, [`kvm`] (the embedded VMM), [`firecracker`] and [`qemu`], pass one
 //! suite of tests. [`guest`] speaks the channel protocol with whatever runs inside.
 //!
 //! What this crate refuses to do: choose for a caller who chose (an explicit backend is used

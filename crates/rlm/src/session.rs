@@ -6,17 +6,7 @@ use ukernel_budget::Budget;
 use ukernel_budget::Ledger;
 use ukernel_kg::Attempts;
 use ukernel_sandbox::Environment;
-use ukernel_sandbox::environment::SessionToken;
-
-/// A token that nobody can guess.
-pub(crate) fn new_token() -> SessionToken {
-    // Each has 122 random bits.
-    let (one, two) = (uuid::Uuid::new_v4(), uuid::Uuid::new_v4());
-    let mut hasher = blake3::Hasher::new_derive_key("terraphim_rlm 2026 session token v1");
-    hasher.update(one.as_bytes());
-    hasher.update(two.as_bytes());
-    *hasher.finalize().as_bytes()
-}
+use ukernel_sandbox::environment::{SessionToken, new_token};
 
 /// A session and its budget.
 #[derive(Clone)]

@@ -100,6 +100,16 @@ pub trait HostCalls: Send + Sync {
     async fn answer(&self, call: HostCall) -> CallResult;
 }
 
+/// A token that nobody can guess.
+#[must_use]
+pub fn new_token() -> SessionToken {
+    // Each has 122 random bits.
+    let (one, two) = (uuid::Uuid::new_v4(), uuid::Uuid::new_v4());
+    let mut hasher = blake3::Hasher::new_derive_key("ukernel 2026 session token v1");
+    hasher.update(one.as_bytes()).update(two.as_bytes());
+    *hasher.finalize().as_bytes()
+}
+
 /// How an execution is run.
 #[derive(Clone, Default)]
 pub struct ExecutionContext {

@@ -8,7 +8,6 @@ use crate::context::Context;
 use crate::error::Problem;
 use crate::exact::Exact;
 use crate::schema::Schema;
-use crate::session::new_token;
 use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -334,7 +333,7 @@ async fn child(
         run: Arc::clone(run),
         ledger: slice.ledger().clone(),
         session,
-        token: new_token(),
+        token: ukernel_sandbox::environment::new_token(),
         cancel: parent.cancel.child_token(),
     };
     let attempts = Arc::default();

@@ -4,13 +4,14 @@ use super::values::Value;
 use super::{Execution, SessionStatus, TerraphimRlm};
 use crate::error::Problem;
 use crate::query::{self, Asker, OpenBridges, Run, Tool};
-use crate::session::{Bound, new_token};
+use crate::session::Bound;
 use crate::{Result, RlmError};
 use std::collections::HashMap;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use ukernel_budget::Ledger;
+use ukernel_sandbox::environment::new_token;
 use ukernel_sandbox::session::{Create, SnapshotInfo};
 use ukernel_sandbox::{
     Environment, ExecutionContext, ExecutionEnvironment, ExecutionResult, SandboxError, SessionId,

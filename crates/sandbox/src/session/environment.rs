@@ -3,7 +3,7 @@
 use super::execution::{Request, run};
 use super::state::State;
 use super::{Create, Session, SessionInfo, SessionManager, SnapshotInfo, Stop, blocking};
-use crate::environment::{Capability, Control, ExecutionResult};
+use crate::environment::{Capability, Control, ExecutionResult, new_token};
 use crate::environments::{Environment, Environments};
 use crate::{Result, SandboxError, SessionId, SnapshotId, SnapshotName};
 use async_trait::async_trait;
@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedMutexGuard, watch};
 use tokio_util::sync::CancellationToken;
-use ukernel_abi::message::{Exec, SessionToken};
+use ukernel_abi::message::Exec;
 use ukernel_machine::guest::Until;
 
 const CAPABILITIES: [Capability; 7] = [
@@ -124,7 +124,7 @@ impl Session {
         // Everything may show something.
         exec.token = Some(match &control.calls {
             Some(calls) => calls.token(),
-            None => fresh_token(),
+            None => new_token(),
         });
         let request = Request {
             exec,
@@ -270,13 +270,4 @@ fn check_length(source: &[u8]) -> Result<()> {
         });
     }
     Ok(())
-}
-
-/// A token that nobody else has, of 244 random bits.
-fn fresh_token() -> SessionToken {
-    let mut token = SessionToken::default();
-    for half in token.chunks_exact_mut(16) {
-        half.copy_from_slice(uuid::Uuid::new_v4().as_bytes());
-    }
-    token
 }
