@@ -9,7 +9,7 @@ import asyncio
 import collections
 import selectors
 
-import interrupt
+import calls
 from wit_world.imports import io
 
 
@@ -35,7 +35,7 @@ class PollSelector(selectors.BaseSelector):
             interests.append(io.Interest_Deadline(deadline))
         if not interests:
             raise RuntimeError("every task waits for something that cannot happen")
-        ready = interrupt.raising(lambda: io.poll(interests))
+        ready = calls.raising(lambda: io.poll(interests))
         channels = list(self.waiters)
         for index in ready:
             if index < len(channels):

@@ -9,6 +9,7 @@ import functools
 import signal
 import time
 
+import interrupt
 from wit_world.imports import io
 
 # Writes of one program that are sent at once.
@@ -54,20 +55,12 @@ class Flood:
         elif not self.is_timed:
             self.is_timed = True
             self.stream.__dict__.pop("write", None)
-            if io.alarm(KEPT_NS) and not self.is_gathering:
+            is_set = io.alarm(KEPT_NS)
+            interrupt.settle()
+            if is_set and not self.is_gathering:
                 self.is_gathering = True
                 self.stream.reconfigure(line_buffering=False)
         return type(self.stream).write(self.stream, text)
-
-    def ring(self, _number, _frame):
-        """The alarm. It may come while the stream is at work."""
-        try:
-            self.send()
-        except RuntimeError:
-            io.alarm(KEPT_NS)
-        except (OSError, ValueError):
-            # A stream the program closed. Whoever prints next hears of it.
-            pass
 
 
 current = None
@@ -97,6 +90,7 @@ def ring(_number, _frame):
         current.send()
     except RuntimeError:
         io.alarm(KEPT_NS)
+        interrupt.settle()
     except (OSError, ValueError):
         # A stream the program closed. Whoever prints next hears of it.
         pass

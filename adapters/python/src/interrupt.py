@@ -8,9 +8,7 @@ from inside a long regular expression or multiplication.
 
 import signal
 
-import flood
-from componentize_py_types import Err
-from wit_world.imports import host, task, types
+from wit_world.imports import task
 
 # Whether a program runs. An interrupt that reaches the adapter before or after it must not
 # unwind the adapter, which would trap. One that came early is kept by the kernel: `begin` finds it.
@@ -61,25 +59,9 @@ def is_bindings(frame):
     return False
 
 
-def raising(call, failure=None):
-    """Calls into the ABI; an interrupt becomes KeyboardInterrupt, other errors what `failure`
-    makes of them, else OSError."""
+def settle():
+    """Raises the interrupt that came while the bindings were at work."""
     global deferred
-    flood.send()
-    try:
-        return call()
-    except Err as error:
-        if error.value == types.Error.INTERRUPTED or isinstance(error.value, host.CallError_Interrupted):
-            task.take_interrupt(False)
-            deferred = True
-            return None
-        raise (failure or as_os_error)(error.value) from None
-    finally:
-        if deferred:
-            deferred = False
-            raise KeyboardInterrupt
-
-
-def as_os_error(error):
-    """An error of the ABI as an exception."""
-    return OSError(error.name.lower().replace("_", " "))
+    if deferred:
+        deferred = False
+        raise KeyboardInterrupt

@@ -5,6 +5,8 @@ Such a stream loses what the system does not take at once (one write takes 64 Ki
 and calls the kernel twice for every `print`.
 """
 
+import builtins
+import functools
 import io
 import os
 import sys
@@ -21,6 +23,31 @@ def install():
     sys.stderr = sys.__stderr__ = fresh(2, "<stderr>", "backslashreplace")
     sys.stdin = sys.__stdin__ = fresh_input()
     flood.install(sys.__stdout__)
+    builtins.input = read_line
+
+
+@functools.wraps(builtins.input)
+def read_line(prompt="", /):
+    """`input()`. The interpreter's own takes no notice of errors while it sends what was printed, and an
+    interrupt that comes just then would be lost."""
+    given, out = (stream_of(name) for name in ("stdin", "stdout"))
+    stream_of("stderr").flush()
+    if prompt != "":
+        out.write(str(prompt))
+    out.flush()
+    line = given.readline()
+    if not isinstance(line, str):
+        raise TypeError("object.readline() returned non-string")
+    if not line:
+        raise EOFError("EOF when reading a line")
+    return line.removesuffix("\n")
+
+
+def stream_of(name):
+    stream = getattr(sys, name, None)
+    if stream is None:
+        raise RuntimeError(f"input(): lost sys.{name}")
+    return stream
 
 
 class Errors(io.FileIO):

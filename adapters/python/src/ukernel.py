@@ -14,7 +14,7 @@ import os as _os
 import tempfile as _tempfile
 import types as _types
 
-import interrupt as _interrupt
+import calls as _calls
 from wit_world.imports import host as _host
 from wit_world.imports import ipc as _ipc
 from wit_world.imports import log as _log
@@ -27,7 +27,7 @@ _spans = []
 def _logger(level):
     def write(message):
         text = str(message)
-        _interrupt.raising(lambda: _log.write(level, text))
+        _calls.raising(lambda: _log.write(level, text))
 
     return write
 
@@ -44,34 +44,34 @@ log = _types.SimpleNamespace(
 def span(name):
     """A span of the trace, inside the one that is open."""
     parent = _spans[-1] if _spans else None
-    number = _interrupt.raising(lambda: _trace.span_begin(name, parent))
+    number = _calls.raising(lambda: _trace.span_begin(name, parent))
     _spans.append(number)
     try:
         yield number
     finally:
         _spans.remove(number)
-        _interrupt.raising(lambda: _trace.span_end(number))
+        _calls.raising(lambda: _trace.span_end(number))
 
 
 def event(name, detail=""):
     """An event of the trace, in the open span."""
     text = str(detail)
-    _interrupt.raising(lambda: _trace.event(_spans[-1] if _spans else None, name, text))
+    _calls.raising(lambda: _trace.event(_spans[-1] if _spans else None, name, text))
 
 
 def sleep(seconds):
     """Rests; other tasks of this VM run meanwhile."""
-    _interrupt.raising(lambda: _task.sleep(max(0, int(seconds * 1e9))))
+    _calls.raising(lambda: _task.sleep(max(0, int(seconds * 1e9))))
 
 
 def spawn(path, *args):
     """Runs a file of the tree as a task of its own, with an interpreter of its own."""
-    return _interrupt.raising(lambda: _task.spawn(path, list(args)))
+    return _calls.raising(lambda: _task.spawn(path, list(args)))
 
 
 def join(task):
     """Waits for a task and gives its exit code."""
-    return _interrupt.raising(lambda: _task.join(task))
+    return _calls.raising(lambda: _task.join(task))
 
 
 class HostError(RuntimeError):
@@ -88,7 +88,7 @@ def call(name, payload=b""):
         file.write(payload)
         file.flush()
         scratch = _os.fstat(file.fileno()).st_ino
-        _interrupt.raising(lambda: _host.call(name, scratch), _host_error)
+        _calls.raising(lambda: _host.call(name, scratch), _host_error)
         file.seek(0)
         return file.read()
 
@@ -103,15 +103,15 @@ class Channel:
     """A named queue of messages (bytes) that all tasks of this VM can reach."""
 
     def __init__(self, name):
-        self._handle = _interrupt.raising(lambda: _ipc.channel_create(name))
+        self._handle = _calls.raising(lambda: _ipc.channel_create(name))
 
     def send(self, message):
         """Adds a message; OSError when 64 are waiting."""
-        _interrupt.raising(lambda: _ipc.send(self._handle, bytes(message)))
+        _calls.raising(lambda: _ipc.send(self._handle, bytes(message)))
 
     def recv(self):
         """The oldest message, None if nothing waits."""
-        return _interrupt.raising(lambda: _ipc.recv(self._handle))
+        return _calls.raising(lambda: _ipc.recv(self._handle))
 
     async def get(self):
         """The oldest message, waiting for it."""

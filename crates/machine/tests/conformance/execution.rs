@@ -133,11 +133,10 @@ fn flood_while_computing(ground: &Ground) {
 
 fn flood_before_waiting(ground: &Ground) {
     let own = (ground.inside == Inside::Ukernel).then_some("import ukernel; ukernel.sleep(10**6)");
-    // Not `input()`: an interrupt that comes right after its flush is lost now and then, on KVM in one of some ten
-    // runs. It is a fault of the adapter that is not found yet; the flood before it is sent all the same.
     let waits = [
         "import time; time.sleep(10**6)",
         "asyncio.run(asyncio.sleep(10**6))",
+        "input()",
     ];
     for wait in waits.into_iter().chain(own) {
         ended_by_its_last_line(ground, wait);
