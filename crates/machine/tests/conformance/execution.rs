@@ -30,6 +30,7 @@ pub const BEHAVIOURS: &[Behaviour] = &[
     ("an_expression_has_a_value", expression_value),
     ("an_exception_is_an_outcome", exception),
     ("a_program_may_exit_with_a_code", exit_code),
+    ("a_program_may_name_its_modules_as_it_likes", own_modules),
     ("a_long_source_runs", long_source),
     ("sleeping_takes_its_time", sleeping),
     ("a_program_that_waits_is_interrupted", interrupted_waiting),
@@ -191,6 +192,22 @@ fn exit_code(ground: &Ground) {
     };
     assert_eq!(ran.outcome, expected);
     assert_eq!(value(&mut guest, "z"), "5", "the state is kept");
+}
+
+fn own_modules(ground: &Ground) {
+    let (_machine, mut guest) = ground.boot();
+    let code = "import os, sys, tempfile\n\
+        folder = tempfile.mkdtemp()\n\
+        sys.path.insert(0, folder)\n\
+        for name in ('program', 'shown', 'streams', 'calls', 'shell'):\n    \
+            with open(f'{folder}/{name}.py', 'w') as file: file.write(f'x = {name!r}')\n    \
+            print(__import__(name).x)";
+    let ran = run(&mut guest, code);
+    assert_eq!(ran.outcome, DONE, "{ran:?}");
+    assert_eq!(
+        ran.text(Stream::Stdout),
+        "program\nshown\nstreams\ncalls\nshell\n"
+    );
 }
 
 fn long_source(ground: &Ground) {
