@@ -198,10 +198,11 @@ fn own_modules(ground: &Ground) {
     let (_machine, mut guest) = ground.boot();
     let code = "import os, sys, tempfile\n\
         folder = tempfile.mkdtemp()\n\
+        names = 'program', 'shown', 'streams', 'calls', 'shell'\n\
+        for name in names:\n    \
+            with open(f'{folder}/{name}.py', 'w') as file: file.write(f'x = {name!r}')\n\
         sys.path.insert(0, folder)\n\
-        for name in ('program', 'shown', 'streams', 'calls', 'shell'):\n    \
-            with open(f'{folder}/{name}.py', 'w') as file: file.write(f'x = {name!r}')\n    \
-            print(__import__(name).x)";
+        for name in names: print(__import__(name).x)";
     let ran = run(&mut guest, code);
     assert_eq!(ran.outcome, DONE, "{ran:?}");
     assert_eq!(
