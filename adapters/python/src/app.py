@@ -5,8 +5,6 @@ VM starts with. So everything a program may import is imported here.
 """
 
 import gc
-import os
-import sys
 
 import absent
 import event_loop
@@ -70,12 +68,7 @@ class Runtime(exports.Runtime):
         identity.renew()
 
 
-# What a program is meant to import of ours. All else it may have modules of its own for, by the same name.
-PUBLIC = {"app", "rlm", "ukernel"}
-HERE = os.path.dirname(__file__)
-for name, module in list(sys.modules.items()):
-    if name not in PUBLIC and os.path.dirname(getattr(module, "__file__", None) or "") == HERE:
-        del sys.modules[name]
+program.free_names()
 
 # What is here now stays: the collector need not look at it, and forks do not write to it.
 gc.collect()

@@ -55,11 +55,10 @@ class Flood:
         elif not self.is_timed:
             self.is_timed = True
             self.stream.__dict__.pop("write", None)
-            is_set = io.alarm(KEPT_NS)
-            interrupt.settle()
-            if is_set and not self.is_gathering:
+            if io.alarm(KEPT_NS) and not self.is_gathering:
                 self.is_gathering = True
                 self.stream.reconfigure(line_buffering=False)
+            interrupt.settle()
         return type(self.stream).write(self.stream, text)
 
 

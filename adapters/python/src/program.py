@@ -31,6 +31,17 @@ always = []
 at_prompt = []
 
 
+# What of this folder is for programs to import; `app` is the bindings'.
+PUBLIC = {"app", "rlm", "ukernel"}
+
+
+def free_names():
+    """Forgets our modules by name: a program may have some of its own that are called the same."""
+    for name, module in list(sys.modules.items()):
+        if name not in PUBLIC and os.path.dirname(getattr(module, "__file__", None) or "") == HERE:
+            del sys.modules[name]
+
+
 @dataclass
 class Exited:
     """Ran to its end, or exited."""

@@ -6,6 +6,7 @@ and calls the kernel twice for every `print`.
 """
 
 import builtins
+import contextlib
 import functools
 import io
 import os
@@ -28,19 +29,25 @@ def install():
 
 @functools.wraps(builtins.input)
 def read_line(prompt="", /):
-    """`input()`. The interpreter's own takes no notice of errors while it sends what was printed, and an
-    interrupt that comes just then would be lost."""
+    """`input()`. The interpreter's own takes no notice of whatever is raised while it sends what was
+    printed; an interrupt that comes just then would be lost."""
     given, out = (stream_of(name) for name in ("stdin", "stdout"))
-    stream_of("stderr").flush()
+    flush(stream_of("stderr"))
     if prompt != "":
         out.write(str(prompt))
-    out.flush()
+    flush(out)
     line = given.readline()
     if not isinstance(line, str):
         raise TypeError("object.readline() returned non-string")
     if not line:
         raise EOFError("EOF when reading a line")
     return line.removesuffix("\n")
+
+
+def flush(stream):
+    """Sends what was printed, if the stream can: a program may have put anything in its place."""
+    with contextlib.suppress(Exception):
+        stream.flush()
 
 
 def stream_of(name):

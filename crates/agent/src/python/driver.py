@@ -17,9 +17,7 @@ import rlm  # noqa: E402, F401 - in memory before a template is made
 import shown  # noqa: E402
 import ukernel  # noqa: E402
 
-# Code may have modules of its own by these names.
-for name in ("program", "shown"):
-    del sys.modules[name]
+program.free_names()
 
 LIBC = ctypes.CDLL(None)
 NULL = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
